@@ -1,0 +1,212 @@
+--- An account: a lazy handle by which a Ring user's calls are made.
+--
+-- A handle holds no token and no state, only ids: every call reads the store, so a handle may be
+-- kept for as long as one likes.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local grants = require "ringlink.grants"
+local request = require "ringlink.request"
+local ring = require "ringlink.ring"
+local tokens = require "ringlink.tokens"
+
+local M = {}
+
+---@class ringlink.Account
+---@field id string?  Ring's Account ID: stable, opaque; nil until users/me has answered
+local Account = {}
+Account.__index = Account
+Account.__name = "ringlink.account"
+
+--- A handle. Without `key` it means the account's current grant, at each call anew.
+---@param client ringlink.Client
+---@param fields { id: string?, key: string?, user: string? }
+---@return ringlink.Account
+function M.new(client, fields)
+  return setmetatable({ client = client, id = fields.id, key = fields.key, user = fields.user }, Account)
+end
+
+--- Whether this handle may use a grant: with a user, only theirs.
+---@param row table
+---@return boolean
+function Account:may_use(row)
+  return self.user == nil or row.user == grants.user_tag(self.client, self.user)
+end
+
+local function own_grant(self)
+  local row = self.client.store:get(self.key)
+  return row and { key = self.key, row = row }
+end
+
+--- The grant behind the handle.
+---@return { key: string, row: table }? entry
+---@return ringlink.Error?
+function Account:grant()
+  local entry
+  if self.id then
+    entry = grants.representative(grants.of_account(self.client, self.id))
+  elseif self.key then
+    entry = own_grant(self)
+  end
+  if entry and self:may_use(entry.row) then return entry end
+  return errors.fail("not_found", { detail = "no such account here, or not this user's" })
+end
+
+--- The state of the current grant, or of the newest when none is.
+---@return string? state
+---@return ringlink.Error?
+function Account:state()
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  return entry.row.state
+end
+
+--- What is known of the link, without any secret.
+---@return table? info state, scope, user, account_identifier, status, times in ms, pending
+---@return ringlink.Error?
+function Account:info()
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  local row, client = entry.row, self.client
+  local newest = self.id and grants.of_account(client, self.id)[1]
+  local pending = newest and newest.key ~= entry.key and newest.row.state or nil
+  return {
+    id = row.account, state = row.state, status = row.status, scope = row.scope,
+    user = client.vault:open(row.user_sealed),
+    account_identifier = row.identifier_shown or client.vault:open(row.identifier),
+    created_ms = row.created_ms, updated_ms = row.updated_ms, linked_ms = row.linked_ms,
+    refreshed_ms = row.refreshed_ms, access_expires_ms = row.access_expires_ms,
+    refresh_failures = row.refresh_failures or 0, updated_at = row.updated_at, pending = pending,
+  }
+end
+
+--- A usable access token, refreshed when it is time; `tostring` masks it.
+---@return userdata? secret `:reveal()` gives the text
+---@return ringlink.Error?
+function Account:access_token()
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  return tokens.access(self.client, entry.key)
+end
+
+--- Refreshes the tokens if it is time, or now when forced. Forcing also tries an account once more
+--- that waits to be linked again.
+---@param options { force: boolean? }?
+---@return true?
+---@return ringlink.Error?
+function Account:refresh(options)
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  local refresh = options and options.force and tokens.refresh or tokens.access
+  local done, failure = refresh(self.client, entry.key)
+  if not done then return nil, failure end
+  return true
+end
+
+--- Makes a call in the user's name.
+---@param spec ringlink.Request
+---@return { status: integer, headers: table, body: string, json: any }?
+---@return ringlink.Error?
+function Account:request(spec)
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  return request.send(self.client, entry.key, spec)
+end
+
+--- GETs a path and returns the decoded answer.
+---@param path string
+---@param query table<string, string|number|boolean>?
+---@return any body
+---@return ringlink.Error?
+function Account:get(path, query)
+  local response, err = self:request({ path = path, query = query })
+  if not response then return nil, err end
+  if response.json == nil then
+    return errors.fail("bad_response", { stage = "request", status = response.status,
+      detail = "the answer is not JSON" })
+  end
+  return response.json
+end
+
+--- Iterates over the pages of a listing, following `links.next`; raises the error object.
+---@param path string
+---@param query table<string, string|number|boolean>?
+---@return fun(): table?
+function Account:pages(path, query)
+  return request.pages(self, path, query)
+end
+
+--- GET /v1/users/me: the Ring user's own data. A 403 here means a refused token (contract 5).
+---@return table? data id and attributes
+---@return ringlink.Error?
+function Account:me()
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  return tokens.authorized(self.client, entry.key,
+    function(access) return ring.me(self.client, access) end,
+    function(_, e) return e ~= nil and (e.status == 401 or e.status == 403) end)
+end
+
+--- All that is held about this account, grant by grant, without any secret.
+---@return table?
+---@return ringlink.Error?
+function Account:export()
+  local info, err = self:info()
+  if not info then return nil, err end
+  local list = {}
+  for i, entry in ipairs(self.id and grants.of_account(self.client, self.id) or {}) do
+    list[i] = { state = entry.row.state, created_ms = entry.row.created_ms,
+      linked_ms = entry.row.linked_ms, scope = entry.row.scope }
+  end
+  return { account = info, grants = list }
+end
+
+-- Forgetting ----------------------------------------------------------------------------------
+
+local function leave_tombstone(client, account_id)
+  local key = grants.tombstone_key(client, account_id)
+  local _, version = client.store:get(key)
+  local now = client.clock.now_ms()
+  local row = { kind = "gone", state = "gone", client_id = client.options.client_id,
+    created_ms = now, due_ms = now + client.options.unclaimed_max_age_s * 1000 }
+  if client.store:put_if(key, row, version or 0) then return true end
+  return errors.fail("store_busy", { stage = "forget" })
+end
+
+local function pause_at_ring(self, key)
+  return tokens.authorized(self.client, key, function(access)
+    return ring.patch(self.client, access, { status = "awaiting" }, "forget")
+  end)
+end
+
+--- Wipes what is held about the account: tokens, identifiers, events. A keyed hash of its id stays
+--- so that nothing in flight brings it back.
+---@param options { notify: boolean? }? notify: first set Ring's status to `awaiting`
+---@return true?
+---@return ringlink.Error?
+function Account:forget(options)
+  local entry, err = self:grant()
+  if not entry then return nil, err end
+  local client, account_id = self.client, entry.row.account
+  if options and options.notify then
+    local told, problem = pause_at_ring(self, entry.key)
+    if not told then return nil, problem end
+  end
+  if account_id == nil then
+    client.store:delete(entry.key)
+    return true
+  end
+  local stone, refusal = leave_tombstone(client, account_id)
+  if not stone then return nil, refusal end
+  for _, grant in ipairs(grants.of_account(client, account_id)) do client.store:delete(grant.key) end
+  client.store:event_forget(account_id)
+  client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
+    at_ms = client.clock.now_ms() })
+  return true
+end
+
+function Account:__tostring()
+  return ("ringlink.account(%s)"):format(self.id or "not identified yet")
+end
+
+return M

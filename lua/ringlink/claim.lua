@@ -1,0 +1,164 @@
+--- From a redirect's nonce to a claimed grant: match, who holds it, claim (contract 6).
+--
+-- Invariants: matching alone changes nothing; one nonce is claimed once, by one partner user; a
+-- Ring account that another user holds is not taken over unless the `reassign` hook says so.
+
+local check = require "ringlink.check"
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
+local grants = require "ringlink.grants"
+
+local M = {}
+
+-- The redirect --------------------------------------------------------------------------------
+
+local function seconds(ms)
+  return ("%.1f s"):format(math.abs(ms) / 1000)
+end
+
+local function check_age(client, time)
+  local options = client.options
+  local delta_ms, code, measured = core.check_time(time, client.clock.now_ms(),
+    options.link_window_s * 1000, options.clock_skew_s * 1000)
+  if delta_ms then return true end
+  local detail = code == "link_expired"
+    and ("it is %s old, %d s are allowed"):format(seconds(measured), options.link_window_s)
+    or ("it lies %s ahead of this clock"):format(seconds(measured))
+  return errors.fail(code, { stage = "match", detail = detail, difference_ms = measured })
+end
+
+--- Checks the form of a redirect's nonce and time.
+---@param q { nonce: any, time: any }
+---@return true?
+---@return ringlink.Error?
+function M.check_form(q)
+  local nonce, err = check.nonce(q.nonce)
+  if not nonce then return nil, err end
+  local time, problem = check.time(q.time)
+  if not time then return nil, problem end
+  return true
+end
+
+--- Finds the unclaimed account of a fresh nonce. Reads the store, changes nothing.
+---@param client ringlink.Client
+---@param q { nonce: any, time: any }
+---@return { key: string, id: string }? found
+---@return ringlink.Error?
+function M.find(client, q)
+  local formed, err = M.check_form(q)
+  if not formed then return nil, err end
+  local fresh, stale = check_age(client, q.time)
+  if not fresh then return nil, stale end
+  local found = client.pool:match(q.nonce, q.time)
+  if found then return found end
+  return errors.fail("no_unclaimed_match", { stage = "match" })
+end
+
+-- Who holds it --------------------------------------------------------------------------------
+
+local function nonce_tag(client, q)
+  return client.vault:tag("nonce", q.nonce .. q.time)
+end
+
+--- The grant that this user claimed with this very nonce before: a reload, a double click.
+---@param client ringlink.Client
+---@param q { nonce: string, time: string, user: string }
+---@return { key: string, row: table }?
+function M.find_own(client, q)
+  local tag = nonce_tag(client, q)
+  for _, entry in ipairs(client.store:find({ user = grants.user_tag(client, q.user) })) do
+    if entry.row.nonce_tag == tag then return entry end
+  end
+end
+
+local function holder_of(client, account_id)
+  for _, entry in ipairs(grants.of_account(client, account_id)) do
+    if grants.is_held(entry.row) then return entry end
+  end
+end
+
+local function may_take(client, key, row, user)
+  local holder = holder_of(client, row.account)
+  if holder == nil or holder.row.user == grants.user_tag(client, user) then return true end
+  local from_user = client.vault:open(holder.row.user_sealed)
+  local allowed, err = client.hooks:decide("reassign", client:handle(key, row), from_user, user)
+  if allowed then return true end
+  if err then return nil, err end
+  return errors.fail("already_linked", { stage = "match" })
+end
+
+-- Claiming ------------------------------------------------------------------------------------
+
+local function remember_once(client, q)
+  local until_ms = client.clock.now_ms()
+    + (client.options.link_window_s + client.options.clock_skew_s) * 1000
+  if client.store:remember("nonce", nonce_tag(client, q), until_ms) then return true end
+  return errors.fail("invalid_nonce", { stage = "match",
+    detail = "this nonce was used before, for an attempt that ended" })
+end
+
+-- Who held the grant before is kept aside until the new claim is confirmed.
+local function columns(client, row, q)
+  return {
+    prior_user = row.user, prior_user_sealed = row.user_sealed, prior_identifier = row.identifier,
+    nonce = client.vault:seal(q.nonce), nonce_tag = nonce_tag(client, q), time = q.time,
+    claim_ms = client.clock.now_ms(), user = grants.user_tag(client, q.user),
+    user_sealed = client.vault:seal(q.user), identifier = client.vault:seal(q.account_identifier),
+    conducted = q.conducted or grants.NONE, origin = q.from or grants.NONE,
+  }
+end
+
+--- Claims a grant for a partner user.
+---@param client ringlink.Client
+---@param key string
+---@param q { nonce: string, time: string, user: string, account_identifier: string?, conducted: boolean? }
+---@return table? row `matched`
+---@return ringlink.Error?
+function M.claim(client, key, q)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  local allowed, refusal = may_take(client, key, row, q.user)
+  if not allowed then return nil, refusal end
+  local first, used = remember_once(client, q)
+  if not first then return nil, used end
+  local notes = {}
+  row, err = grants.apply(client, notes, key, "claim",
+    { arg = math.floor(tonumber(q.time)), changes = columns(client, row, q) })
+  if not row then return nil, err end
+  notes[#notes + 1] = { "matched", client:link_of(key, row) }
+  flight.tell(client, notes)
+  return row
+end
+
+local RECLAIMABLE = { awaiting = true, completed = true }
+
+local function refuse_held(client, row, user)
+  if row.user ~= grants.user_tag(client, user) then
+    return errors.fail("already_linked", { stage = "match" })
+  end
+  if row.state == "relink" then return errors.fail("relink_required", { stage = "match" }) end
+  return errors.fail("in_progress", { stage = "match",
+    detail = "another attempt for this account is under way" })
+end
+
+--- Claims whatever grant a fresh nonce belongs to: an unclaimed one, or the one that this user
+--- already holds.
+---@param client ringlink.Client
+---@param q { nonce: string, time: string, user: string, account_identifier: string?, conducted: boolean? }
+---@return string? key
+---@return ringlink.Error?
+function M.take(client, q)
+  local found, err = M.find(client, q)
+  if not found then
+    if err.code ~= "no_unclaimed_match" then return nil, err end
+    found = client.pool:match_held(q.nonce, q.time)
+    if not found then return nil, err end
+    if not RECLAIMABLE[found.row.state] then return refuse_held(client, found.row, q.user) end
+  end
+  local row, refusal = M.claim(client, found.key, q)
+  if not row then return nil, refusal end
+  return found.key
+end
+
+return M

@@ -1,0 +1,307 @@
+--- The client: one app integration, its store, its connections and its hooks.
+--
+-- It holds everything that lives as long as the client does and hands each call to the module that
+-- knows how. Nothing is opened before it is needed, so that a client may be made before a fork.
+
+local core = require "ringlink.core"
+local account = require "ringlink.account"
+local check = require "ringlink.check"
+local errors = require "ringlink.errors"
+local exchange = require "ringlink.exchange"
+local grants = require "ringlink.grants"
+local hooks = require "ringlink.hooks"
+local link = require "ringlink.link"
+local log = require "ringlink.log"
+local loop = require "ringlink.runtime.loop"
+local options_reader = require "ringlink.options"
+local pool = require "ringlink.pool"
+local vault = require "ringlink.vault"
+local webhook = require "ringlink.webhook"
+local work = require "ringlink.work"
+
+local M = {}
+
+local CIRCUIT = { threshold = 5, open_ms = 60000, open_ms_max = 900000 }
+local PAGE = 256
+
+---@class ringlink.Client
+local Client = {}
+Client.__index = Client
+Client.__name = "ringlink.client"
+
+local DEFAULT_CLOCK = { now_ms = core.now_ms, monotonic_ms = core.monotonic_ms, sleep = loop.sleep }
+
+local function default_clock()
+  return { now_ms = DEFAULT_CLOCK.now_ms, monotonic_ms = DEFAULT_CLOCK.monotonic_ms,
+    sleep = DEFAULT_CLOCK.sleep }
+end
+
+-- Waiting, as the `runtime` option says: a blocking client may wait in anybody's coroutine.
+local function runtime_of(name)
+  local blocking = name == "blocking"
+  return {
+    await = function(transport, ticket) return loop.await(transport, ticket, blocking) end,
+    join = function(task) return loop.join(task, blocking) end,
+    critical = loop.critical,
+  }
+end
+
+--- A new client; mistakes in the options raise.
+---@param given table see the README's table of options
+---@return ringlink.Client
+function M.new(given)
+  local options = options_reader.read(given, default_clock())
+  local self = setmetatable({
+    options = options, clock = options.clock, store = options.store, vault = vault.memory(),
+    log = log.new(options.log), runtime = runtime_of(options.runtime),
+    limiter = core.limiter({ per_s = options.rate_limit_per_s,
+      burst = math.max(1, options.rate_limit_per_s) }),
+    circuit = core.circuit(CIRCUIT),
+    owner = core.hex(core.random(16)), flights = {}, conducts = {}, early_pause = {},
+    event_owners = 0, calls = {}, closed = false,
+  }, Client)
+  self.hooks = hooks.new(self.log)
+  self.pool = pool.new(self)
+  return self
+end
+
+-- For the other modules -----------------------------------------------------------------------
+
+--- The connections to Ring, opened at first use.
+---@return userdata? transport
+---@return ringlink.Error?
+function Client:open_transport()
+  if self.closed then return errors.fail("closed") end
+  if self.transport then return self.transport end
+  local options = self.options
+  local transport, code, detail = core.transport({
+    ca_file = options.ca_file, proxy = options.proxy, client_cert = options.client_cert,
+    client_key = options.client_key, connect_timeout_ms = options.connect_timeout_ms,
+    allow_http_loopback = options.allow_http_loopback, user_agent = options.user_agent,
+    response_bytes_max = options.response_bytes_max,
+  })
+  if not transport then return errors.fail(code, { detail = detail }) end
+  self.transport = transport
+  return transport
+end
+
+--- A random number in [0, 1).
+---@return number
+function Client:random_unit()
+  local a, b, c, d = core.random(4):byte(1, 4)
+  return (((a * 256 + b) * 256 + c) * 256 + d) / 2 ^ 32
+end
+
+--- Counts a call's outcome for `metrics`.
+---@param stage string
+---@param outcome string|integer
+function Client:count(stage, outcome)
+  local name = ("%s %s"):format(stage, outcome)
+  self.calls[name] = (self.calls[name] or 0) + 1
+end
+
+--- A handle for a stored grant.
+---@param key string
+---@param row table
+---@return ringlink.Account
+function Client:handle(key, row)
+  return account.new(self, { id = row.account, key = key })
+end
+
+--- What partners see of a link.
+---@param key string
+---@param row table
+---@return ringlink.Link
+function Client:link_of(key, row)
+  return {
+    account = self:handle(key, row), user = self.vault:open(row.user_sealed),
+    status = row.state == "completed" and "completed" or row.status or row.state,
+    account_identifier = row.identifier_shown or self.vault:open(row.identifier),
+    updated_at = row.updated_at,
+  }
+end
+
+-- What users call -----------------------------------------------------------------------------
+
+--- Exchanges an authorization code for an unclaimed account.
+---@param code any
+---@param options { code_verifier: string?, redirect_uri: string? }?
+---@return ringlink.Account?
+---@return ringlink.Error?
+function Client:exchange(code, options)
+  if self.closed then return errors.fail("closed") end
+  return exchange.exchange(self, code, options)
+end
+
+--- Finds the unclaimed account of a redirect's nonce; reads the store only.
+---@param q { nonce: any, time: any }
+---@return { account: ringlink.Account, nonce: string, time: string }?
+---@return ringlink.Error?
+function Client:match(q)
+  if self.closed then return errors.fail("closed") end
+  return link.match(self, q)
+end
+
+--- The POST: claims a matched account for a signed-in user.
+---@param claim table what `match` returned
+---@param q { user: string, account_identifier: string?, unmasked: boolean? }
+---@return { status: string, account_identifier: string? }?
+---@return ringlink.Error?
+function Client:confirm(claim, q)
+  if self.closed then return errors.fail("closed") end
+  return link.confirm(self, claim, q)
+end
+
+--- The PATCH: status or identifier of a link that exists.
+---@param handle ringlink.Account
+---@param q { status: string?, account_identifier: string?, unmasked: boolean? }
+---@return { status: string, account_identifier: string?, updated_at: string? }?
+---@return ringlink.Error?
+function Client:update(handle, q)
+  if self.closed then return errors.fail("closed") end
+  return link.update(self, handle, q)
+end
+
+--- The PATCH that completes: the partner's configuration is done.
+---@param handle ringlink.Account
+---@param q { account_identifier: string?, unmasked: boolean? }?
+---@return ringlink.Link?
+---@return ringlink.Error?
+function Client:complete(handle, q)
+  if self.closed then return errors.fail("closed") end
+  return link.complete(self, handle, q)
+end
+
+--- The whole link after the sign-in.
+---@param q table nonce, time, user, account_identifier, configure, wait_s, unmasked, from
+---@return ringlink.Link?
+---@return ringlink.Error?
+function Client:link(q)
+  if self.closed then return errors.fail("closed") end
+  return link.link(self, q)
+end
+
+--- A lazy handle; with `user`, calls answer `not_found` unless the account is theirs.
+---@param id string
+---@param options { user: string? }?
+---@return ringlink.Account
+function Client:account(id, options)
+  return account.new(self, { id = id, user = options and options.user })
+end
+
+local function query_of(self, filter)
+  return { state = filter.state, limit = PAGE,
+    user = filter.user and grants.user_tag(self, filter.user) }
+end
+
+local function speaks_for_account(self, entry)
+  local row = entry.row
+  if row.kind ~= "grant" then return false end
+  if row.account == nil then return true end
+  return grants.representative(grants.of_account(self, row.account)).key == entry.key
+end
+
+--- Iterates over accounts, each once; raises the error object.
+---@param filter { state: string?, user: string? }?
+---@return fun(): ringlink.Account?
+function Client:accounts(filter)
+  local query, page, at = query_of(self, filter or {}), nil, 0
+  return function()
+    while true do
+      if page == nil or at == #page then
+        if page and #page < PAGE then return nil end
+        query.after = page and page[#page].key
+        page, at = self.store:find(query), 0
+        if #page == 0 then return nil end
+      end
+      at = at + 1
+      if speaks_for_account(self, page[at]) then return self:handle(page[at].key, page[at].row) end
+    end
+  end
+end
+
+--- Does what is due, a bounded amount of it.
+---@param options { limit: integer? }?
+---@return ringlink.Report?
+---@return ringlink.Error?
+function Client:work(options)
+  if self.closed then return errors.fail("closed") end
+  return work.work(self, options)
+end
+
+--- Verifies a webhook and reads it; nothing is stored.
+---@param body any
+---@param signature any
+---@return ringlink.Event?
+---@return ringlink.Error?
+function Client:verify_webhook(body, signature)
+  return webhook.verify(self, body, signature)
+end
+
+--- Verifies, stores and acts on a webhook.
+---@param body any
+---@param signature any
+---@return "processed"|"duplicate"|nil
+---@return ringlink.Error?
+function Client:webhook(body, signature)
+  if self.closed then return errors.fail("closed") end
+  return webhook.receive(self, body, signature)
+end
+
+--- Adds a hook; the function returned takes it off.
+---@param name string
+---@param fn function
+---@return fun()
+function Client:on(name, fn)
+  if not hooks.known(name) then
+    errors.misuse(("on: unknown hook %q; did you mean %s?"):format(tostring(name),
+      options_reader.nearest(tostring(name), hooks.names())))
+  end
+  if type(fn) ~= "function" then errors.misuse("on: the hook must be a function") end
+  return self.hooks:on(name, fn)
+end
+
+--- Forgets every account of a partner user.
+---@param user string
+---@return integer? forgotten how many accounts
+---@return ringlink.Error?
+function Client:forget_user(user)
+  local checked, err = check.user(user)
+  if not checked then return nil, err end
+  local forgotten = 0
+  for _, entry in ipairs(self.store:find({ user = grants.user_tag(self, checked) })) do
+    local done, problem = self:handle(entry.key, entry.row):forget()
+    if not done and problem.code ~= "not_found" then return nil, problem end
+    if done then forgotten = forgotten + 1 end
+  end
+  return forgotten
+end
+
+--- Counts since the client was made: calls by stage and outcome, connections.
+---@return { calls: table<string, integer>, transport: table }
+function Client:metrics()
+  local calls = {}
+  for name, count in pairs(self.calls) do calls[name] = count end
+  return { calls = calls, transport = self.transport and self.transport:stats() or {} }
+end
+
+--- Waits for open critical sections, then gives everything back. Later calls answer `closed`.
+function Client:close()
+  if self.closed then return end
+  for _, flight in pairs(self.flights) do pcall(self.runtime.join, flight.task) end
+  self.closed = true
+  if self.transport then
+    loop.forget(self.transport)
+    self.transport:close()
+    self.transport = nil
+  end
+  self.store:close()
+  for _, secret in ipairs(self.options.client_secret) do secret:wipe() end
+end
+
+--- Shows no option: some are secret.
+function Client:__tostring()
+  return "ringlink.client(" .. self.options.environment .. ")"
+end
+
+return M

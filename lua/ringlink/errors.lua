@@ -1,0 +1,109 @@
+--- Error objects: one kind for everything that can go wrong while ringlink works.
+--
+-- Invariants: every `code` stands in the list of src/core/err.h; a message says what happened and
+-- what to do; no secret ever gets into one (text from the wire passes `scrub`).
+
+local core = require "ringlink.core"
+
+local M = {}
+
+---@class ringlink.Error
+---@field code string        one of the names in `ringlink.errors.list`
+---@field message string     what happened and what to do
+---@field stage string?      which step: exchange, identify, confirm, settle, complete, refresh, ...
+---@field status integer?    HTTP status of Ring's answer
+---@field title string?      Ring's own error title, or OAuth's `error`
+---@field ring_id string?    Ring's id of the error, to quote to its support
+---@field retryable boolean  repeating the operation later can help
+---@field ambiguous boolean? Ring may have done it although no answer came
+---@field retry_after number? seconds Ring asked to wait
+---@field attempts integer?  how often it was tried
+---@field difference_ms integer? how far a link's `time` is from this machine's clock
+---@field cause any          the error below this one
+local Error = {}
+Error.__index = Error
+Error.__name = "ringlink.error"
+
+--- Every code with its class, meaning, cause and cure, as published in the README.
+---@type { code: string, class: string, meaning: string, cause: string, cure: string }[]
+M.list = core.errors
+
+local by_code = {}
+for _, entry in ipairs(core.errors) do by_code[entry.code] = entry end
+
+local SECRET_RUN = "[%w%-_%.~%+/=]+"
+local SECRET_RUN_BYTES_MIN = 20
+local TEXT_BYTES_MAX = 200
+
+local function hide_long(run)
+  if #run >= SECRET_RUN_BYTES_MIN and not run:match("^%a+$") then return "****" end
+end
+
+--- Makes text from the wire fit to be shown: printable, short, and without anything that is long
+--- enough to be a token, code or nonce.
+---@param text any
+---@return string?
+function M.scrub(text)
+  if type(text) ~= "string" then return nil end
+  text = text:sub(1, TEXT_BYTES_MAX):gsub("[%c\127]", " ")
+  return (text:gsub(SECRET_RUN, hide_long))
+end
+
+local function compose(entry, detail)
+  if detail then return ("%s (%s): %s"):format(entry.meaning, detail, entry.cure) end
+  return ("%s: %s"):format(entry.meaning, entry.cure)
+end
+
+--- A new error object.
+---@param code string one of the list
+---@param fields table? any field of ringlink.Error; `detail` is put into the message
+---@return ringlink.Error
+function M.new(code, fields)
+  local entry = assert(by_code[code], "unknown error code: " .. tostring(code))
+  local err = setmetatable({}, Error)
+  for name, value in pairs(fields or {}) do err[name] = value end
+  err.code = code
+  err.message = err.message or compose(entry, err.detail)
+  err.detail = nil
+  if err.retryable == nil then err.retryable = entry.class == "retry" end
+  return err
+end
+
+--- Like `new`, as the two values operations return.
+---@param code string
+---@param fields table?
+---@return nil
+---@return ringlink.Error
+function M.fail(code, fields)
+  return nil, M.new(code, fields)
+end
+
+--- Whether a value is one of these error objects.
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == Error
+end
+
+--- Raises a mistake of the calling program, at the line that made it.
+---@param message string
+---@param level integer? as of `error`, counted from the caller
+function M.misuse(message, level)
+  error("ringlink: " .. message, (level or 1) + 2)
+end
+
+--- Raises this error, for those who prefer exceptions.
+function Error:raise()
+  error(self, 0)
+end
+
+function Error:__tostring()
+  local where = self.stage and (" while " .. self.stage) or ""
+  return ("%s%s: %s"):format(self.code, where, self.message)
+end
+
+function Error.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+
+return M

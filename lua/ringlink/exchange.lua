@@ -1,0 +1,206 @@
+--- From an authorization code to an unclaimed account (contract 3 and 5).
+--
+-- Invariants: a code is sent by one grant only, however often and wherever it is delivered; the pair
+-- is durable before users/me is asked; what a crash leaves behind is finished by calling `resume`.
+
+local check = require "ringlink.check"
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
+local grants = require "ringlink.grants"
+local ring = require "ringlink.ring"
+local tokens = require "ringlink.tokens"
+
+local M = {}
+
+local CODE_LIFE_MS = 60000                      -- contract 3
+local CODE_LIFE_INVITED_MS = 600000             -- contract 11: partner-initiated, with PKCE
+local CODE_KEEP_MS = 24 * 3600 * 1000
+local GRANT_ID_BYTES = 16
+
+local function code_life_ms(row)
+  return row.code_verifier and CODE_LIFE_INVITED_MS or CODE_LIFE_MS
+end
+
+-- Admission: one grant for one code -------------------------------------------------------------
+
+local function grant_id_for(client, code)
+  local key = grants.code_key(client, code)
+  local known = client.store:get(key)
+  if known then return known.grant, known end
+  local now = client.clock.now_ms()
+  local row = { kind = "code", state = "code", client_id = client.options.client_id,
+    grant = core.hex(core.random(GRANT_ID_BYTES)), created_ms = now, due_ms = now + CODE_KEEP_MS }
+  if client.store:put_if(key, row, 0) then return row.grant, row end
+  known = client.store:get(key)
+  if known then return known.grant, known end
+  return errors.fail("store_busy", { stage = "exchange" })
+end
+
+local function admit(client, code, options)
+  local id, code_row = grant_id_for(client, code)
+  if not id then return nil, code_row end
+  local key = grants.key(client, id)
+  if client.store:get(key) then return key end
+  if client.clock.now_ms() - code_row.created_ms > CODE_LIFE_MS then
+    return errors.fail("exchange_refused", { stage = "exchange", detail = "the code was used before" })
+  end
+  local _, err = grants.insert(client, key, {
+    id = id, state = "exchanging", flags = 0, time_ms = 0, code_ms = client.clock.now_ms(),
+    code = client.vault:seal(code), code_verifier = client.vault:seal(options.code_verifier),
+    redirect_uri = options.redirect_uri,
+  })
+  if err then return nil, err end
+  return key
+end
+
+-- The token call ------------------------------------------------------------------------------
+
+local function refuse(client, notes, key, code, cause)
+  local err = errors.new(code, { stage = "exchange", cause = cause, status = cause and cause.status,
+    title = cause and cause.title, attempts = cause and cause.attempts,
+    ambiguous = code == "exchange_outcome_unknown" or nil })
+  local row, problem = grants.apply(client, notes, key, "exchange_refused",
+    { changes = { failure = code } })
+  if not row then return nil, problem end
+  notes[#notes + 1] = { "failed", client:handle(key, row), err }
+  return nil, err
+end
+
+local function form_of(client, row)
+  return { grant_type = "authorization_code", code = client.vault:open(row.code),
+    code_verifier = client.vault:open(row.code_verifier), redirect_uri = row.redirect_uri }
+end
+
+local function unfinished(client, key, in_doubt, cause)
+  if not (in_doubt or cause.ambiguous) then
+    local row, problem = grants.update(client, key, function() return { sent_ms = grants.NONE } end)
+    if not row then return nil, problem end
+  end
+  if cause.status and cause.code ~= "rate_limited" and cause.status < 500 then
+    return errors.fail("exchange_refused", { stage = "exchange", cause = cause,
+      status = cause.status, title = cause.title, detail = cause.title or cause.code })
+  end
+  return nil, cause
+end
+
+local function exchange_section(client, notes, key)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  if row.state ~= "exchanging" then return row end
+  local in_doubt = row.sent_ms ~= nil
+  local left_ms = row.code_ms + code_life_ms(row) - client.clock.now_ms()
+  if left_ms <= 0 then
+    return refuse(client, notes, key, in_doubt and "exchange_outcome_unknown" or "exchange_refused")
+  end
+  row, err = grants.update(client, key, function() return { sent_ms = client.clock.now_ms() } end)
+  if not row then return nil, err end
+  local answer, cause = ring.token(client, form_of(client, row), { stage = "exchange",
+    need_refresh = true,
+    deadline_ms = client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms) })
+  if answer then
+    local columns = tokens.columns(client, answer)
+    columns.ring_date_ms = answer.ring_date_ms
+    columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
+    return grants.apply(client, notes, key, "exchanged", { changes = columns })
+  end
+  if cause.title ~= "invalid_grant" then return unfinished(client, key, in_doubt, cause) end
+  local lost = in_doubt or cause.ambiguous
+  return refuse(client, notes, key, lost and "exchange_outcome_unknown" or "exchange_refused", cause)
+end
+
+-- Whose tokens these are ----------------------------------------------------------------------
+
+-- A forgotten account stays forgotten for what was in flight; a new install starts afresh.
+local function pass_tombstone(client, row, account_id)
+  local key = grants.tombstone_key(client, account_id)
+  local stone = client.store:get(key)
+  if stone == nil then return true end
+  if stone.created_ms >= row.created_ms then return false end
+  client.store:delete(key)
+  return true
+end
+
+local function refused_here(_, err)
+  return err ~= nil and (err.status == 401 or err.status == 403)     -- contract 5
+end
+
+local function identify_section(client, notes, key)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  if row.state ~= "identifying" then return row end
+  local me, cause = tokens.authorized(client, key, function(access) return ring.me(client, access) end,
+    refused_here)
+  if not me then
+    if cause.code == "not_found" and cause.status == 404 then
+      grants.apply(client, notes, key, "identify_refused", { changes = { failure = "not_found" } })
+    end
+    return nil, cause
+  end
+  local account_id, problem = check.account_id(me.id)
+  if not account_id then
+    return errors.fail("bad_response", { stage = "identify", cause = problem,
+      detail = "data.id is no usable account id" })
+  end
+  if not pass_tombstone(client, row, account_id) then
+    client.store:delete(key)
+    return errors.fail("not_found", { stage = "identify", detail = "the account was forgotten" })
+  end
+  row, err = grants.apply(client, notes, key, "identified", { changes = { account = account_id } })
+  if row then notes[#notes + 1] = { "exchanged", client:handle(key, row) } end
+  return row, err
+end
+
+-- What others call ----------------------------------------------------------------------------
+
+local SECTIONS = {
+  exchanging = { "exchange/", exchange_section },
+  identifying = { "identify/", identify_section },
+}
+
+--- Takes a grant on to `unclaimed`, from wherever it stands.
+---@param client ringlink.Client
+---@param key string
+---@return ringlink.Account?
+---@return ringlink.Error?
+function M.resume(client, key)
+  local row, err = grants.load(client, key)
+  while row and SECTIONS[row.state] do
+    local prefix, section = SECTIONS[row.state][1], SECTIONS[row.state][2]
+    row, err = flight.run(client, prefix .. key, section, key)
+  end
+  if not row then return nil, err end
+  if row.failure then return errors.fail(row.failure, { stage = "exchange" }) end
+  return client:handle(key, row)
+end
+
+local function read_options(options)
+  options = options or {}
+  local given, err = check.arguments("exchange", options, { "code_verifier", "redirect_uri" })
+  if not given then return nil, err end
+  for _, name in ipairs({ "code_verifier", "redirect_uri" }) do
+    if given[name] ~= nil then
+      local value, problem = check.code(given[name])
+      if not value then return nil, problem end
+    end
+  end
+  return given
+end
+
+--- Exchanges an authorization code and asks whose account it is.
+---@param client ringlink.Client
+---@param code any from the wire
+---@param options { code_verifier: string?, redirect_uri: string? }?
+---@return ringlink.Account?
+---@return ringlink.Error?
+function M.exchange(client, code, options)
+  local checked, err = check.code(code)
+  if not checked then return nil, err end
+  local given, problem = read_options(options)
+  if not given then return nil, problem end
+  local key, failure = admit(client, checked, given)
+  if not key then return nil, failure end
+  return M.resume(client, key)
+end
+
+return M

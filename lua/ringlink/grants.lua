@@ -1,0 +1,259 @@
+--- Grants: the rows that hold a pair of tokens and the link it is on its way to.
+--
+-- Invariants: every write compares the version that was read; the flow fields (state, base, resume,
+-- flags, time_ms, code_ms) change only through the core's link machine; tokens, code, nonce, user
+-- and identifier are sealed. Which grant is an account's current one is derived, never stored, so it
+-- cannot disagree with the rows.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+
+local M = {}
+
+local CONFLICTS_MAX = 16
+local TERMINAL_KEEP_MS = 30 * 24 * 3600 * 1000
+local REFRESH_SPREAD = 0.1               -- daily refreshes are spread over the last tenth
+
+--- Put into `changes` to take a column away.
+M.NONE = {}
+
+--- The key of a grant's row.
+---@param client ringlink.Client
+---@param id string
+---@return string
+function M.key(client, id)
+  return client.options.client_id .. "/grant/" .. id
+end
+
+--- The key of the row that maps a code to its grant.
+---@param client ringlink.Client
+---@param code string
+---@return string
+function M.code_key(client, code)
+  return client.options.client_id .. "/code/" .. core.hex(core.sha256(code))
+end
+
+--- The key of what is left of a forgotten account: a keyed hash and a time.
+---@param client ringlink.Client
+---@param account_id string
+---@return string
+function M.tombstone_key(client, account_id)
+  return client.options.client_id .. "/gone/" .. client.vault:tag("account", account_id)
+end
+
+-- When a row needs attention ------------------------------------------------------------------
+
+local function refresh_due(client, row)
+  local interval_ms = client.options.refresh_interval_s * 1000
+  return (row.refreshed_ms or row.created_ms) + interval_ms * (1 - REFRESH_SPREAD * row.spread)
+end
+
+local DUE = {
+  exchanging = function(client, row) return row.created_ms + client.options.deadline_ms end,
+  identifying = function(client, row) return row.updated_ms + client.options.deadline_ms end,
+  unclaimed = function(client, row)
+    return math.min(refresh_due(client, row), row.created_ms + client.options.unclaimed_max_age_s * 1000)
+  end,
+  matched = function(client, row) return row.updated_ms + client.options.deadline_ms end,
+  confirming = function(client, row) return row.updated_ms + client.options.deadline_ms end,
+  awaiting = function(client, row)
+    return row.conducted and row.updated_ms + client.options.deadline_ms or refresh_due(client, row)
+  end,
+  completed = refresh_due,
+  relink = function() return nil end,
+  failed = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
+  superseded = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
+  unlinked = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
+}
+
+local function due_ms(client, row)
+  local due = DUE[row.state](client, row)
+  return due and math.floor(math.max(due, row.not_before_ms or 0))
+end
+
+--- Whether a grant's link carries a flag of the link machine.
+---@param row table
+---@param flag string a name in core.link_flags
+---@return boolean
+function M.has(row, flag)
+  return math.floor(row.flags / core.link_flags[flag]) % 2 == 1
+end
+
+-- Reading and writing -------------------------------------------------------------------------
+
+local function store_failed(problem)
+  if errors.is(problem) then return nil, problem end
+  return errors.fail("store_error", { cause = problem, detail = errors.scrub(tostring(problem)) })
+end
+
+--- A new grant, unless its key is taken.
+---@param client ringlink.Client
+---@param key string
+---@param row table
+---@return boolean? inserted false when another one was first
+---@return ringlink.Error?
+function M.insert(client, key, row)
+  local now = client.clock.now_ms()
+  row.kind, row.client_id = "grant", client.options.client_id
+  row.created_ms, row.updated_ms = now, now
+  row.spread = client:random_unit()
+  row.due_ms = due_ms(client, row)
+  local version, problem = client.store:put_if(key, row, 0)
+  if version then return true end
+  if problem == "conflict" then return false end
+  return store_failed(problem)
+end
+
+--- Reads a grant.
+---@param client ringlink.Client
+---@param key string
+---@return table? row
+---@return any version_or_error
+function M.load(client, key)
+  local row, version = client.store:get(key)
+  if row then return row, version end
+  if version ~= nil then return store_failed(version) end
+  return errors.fail("not_found", { detail = "this grant is not stored (any more)" })
+end
+
+local function merge(row, changes)
+  for name, value in pairs(changes) do
+    if value == M.NONE then row[name] = nil else row[name] = value end
+  end
+end
+
+local function put_all(target, source)
+  for name, value in pairs(source) do target[name] = value end
+end
+
+--- Changes a grant by compare-and-set, reading again after a conflict.
+---@param client ringlink.Client
+---@param key string
+---@param change fun(row: table): table?, ringlink.Error? the columns to write, or nil to leave it
+---@return table? row as it stands now
+---@return ringlink.Error?
+function M.update(client, key, change)
+  for _ = 1, CONFLICTS_MAX do
+    local row, version = M.load(client, key)
+    if not row then return nil, version end
+    local changes, err = change(row)
+    if not changes then return nil, err end
+    merge(row, changes)
+    row.updated_ms = client.clock.now_ms()
+    row.due_ms = due_ms(client, row)
+    local written, problem = client.store:put_if(key, row, version)
+    if written then return row end
+    if problem ~= "conflict" then return store_failed(problem) end
+  end
+  return errors.fail("store_busy", { detail = "the row changed again and again" })
+end
+
+local WIPED = { access = M.NONE, refresh = M.NONE, fingerprint = M.NONE, intent = M.NONE,
+  code = M.NONE, nonce = M.NONE }
+local WIPING = { failed = true, superseded = true, unlinked = true }
+local SETTLED = { completed = true, unclaimed = true }
+
+local function transition(client, row, event, arg)
+  local link, code = core.link_apply(row, event, client.clock.now_ms(), arg)
+  if not link then
+    return errors.fail(code, { detail = ("%s in state %s"):format(event, row.state) })
+  end
+  local sound, broken = core.link_check(link)
+  assert(sound, broken)
+  link.base, link.resume = link.base or M.NONE, link.resume or M.NONE
+  if WIPING[link.state] then put_all(link, WIPED) end
+  if SETTLED[link.state] then link.nonce = M.NONE end
+  return link
+end
+
+--- Takes a grant through one transition of the link machine and stores it; the transition is noted
+--- for the hooks.
+---@param client ringlink.Client
+---@param notes table what hooks are to be told, once the section is over
+---@param key string
+---@param event string one of core.link_events
+---@param more { arg: any, changes: table?, guard: (fun(row: table): boolean?, ringlink.Error?)? }?
+---@return table? row
+---@return ringlink.Error?
+function M.apply(client, notes, key, event, more)
+  more = more or {}
+  local from
+  local row, err = M.update(client, key, function(row)
+    if more.guard then
+      local ok, refusal = more.guard(row)
+      if not ok then return nil, refusal end
+    end
+    from = row.state
+    local changes, failure = transition(client, row, event, more.arg)
+    if not changes then return nil, failure end
+    put_all(changes, more.changes or {})
+    return changes
+  end)
+  if not row then return nil, err end
+  if from ~= row.state then
+    notes[#notes + 1] = { "transition", client:handle(key, row), from, row.state }
+  end
+  return row
+end
+
+--- Keeps a grant out of `work` for a while after a failure.
+---@param client ringlink.Client
+---@param key string
+---@param wait_ms integer
+function M.postpone(client, key, wait_ms)
+  local until_ms = client.clock.now_ms() + wait_ms
+  return M.update(client, key, function() return { not_before_ms = until_ms } end)
+end
+
+-- An account's grants -------------------------------------------------------------------------
+
+local function newer(a, b)
+  if a.row.created_ms ~= b.row.created_ms then return a.row.created_ms > b.row.created_ms end
+  return a.key > b.key
+end
+
+--- All grants of an account, newest first.
+---@param client ringlink.Client
+---@param account_id string
+---@return { key: string, row: table }[]
+function M.of_account(client, account_id)
+  local list = client.store:find({ account = account_id })
+  table.sort(list, newer)
+  return list
+end
+
+local LIVE = { matched = true, confirming = true, awaiting = true, completed = true, relink = true }
+
+--- Whether a grant has been linked and still is.
+---@param row table
+---@return boolean
+function M.is_current(row)
+  return row.linked_ms ~= nil and LIVE[row.state] == true
+end
+
+--- The grant that speaks for an account: the current one, or the newest when none is.
+---@param list { key: string, row: table }[] newest first
+---@return { key: string, row: table }?
+function M.representative(list)
+  for _, entry in ipairs(list) do
+    if M.is_current(entry.row) then return entry end
+  end
+  return list[1]
+end
+
+--- The tag under which a partner user's grants are found.
+---@param client ringlink.Client
+---@param user string
+---@return string
+function M.user_tag(client, user)
+  return client.vault:tag("user", user)
+end
+
+--- Whether a grant belongs to a link of some partner user, begun or done.
+---@param row table
+---@return boolean
+function M.is_held(row)
+  return row.user ~= nil and LIVE[row.state] == true
+end
+
+return M

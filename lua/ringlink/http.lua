@@ -1,0 +1,172 @@
+--- One call to Ring: the attempts, the waiting between them, the rate limit, the time that is left.
+--
+-- The core decides whether to repeat (src/core/retry); this module does what it says. It knows
+-- nothing of Ring's endpoints. What it returns tells whether an attempt may have been processed
+-- without its answer arriving, because that changes what the next answer means.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local json = require "ringlink.json"
+
+local M = {}
+
+---@class ringlink.Call
+---@field stage string         names the step in errors and logs
+---@field kind "safe"|"once"|"link"|"token" src/core/retry's kinds
+---@field method string
+---@field url string
+---@field headers string[]     "Name: value"
+---@field body string?
+---@field timeout_ms integer?  of one attempt
+---@field deadline_ms integer? of the whole call, by the monotonic clock
+---@field accept (fun(response: table): boolean)? whether a 2xx answer can be used
+---@field response_bytes_max integer?
+
+---@class ringlink.Response
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field json any?            decoded, when the body is JSON
+---@field attempts integer
+---@field maybe_before boolean an earlier attempt may have been processed
+
+local function send(client, call)
+  local transport, err = client:open_transport()
+  if not transport then return nil, err end
+  local ticket, code, detail = transport:start({
+    method = call.method, url = call.url, headers = call.headers, body = call.body,
+    timeout_ms = math.max(1, math.min(call.timeout_ms or client.options.timeout_ms,
+      call.deadline_ms - client.clock.monotonic_ms())),
+    response_bytes_max = call.response_bytes_max,
+  })
+  if not ticket then return errors.fail(code, { stage = call.stage, detail = detail }) end
+  return client.runtime.await(transport, ticket)
+end
+
+local function await_turn(client, call)
+  while true do
+    local now = client.clock.monotonic_ms()
+    local wait_ms = client.limiter:take(now)
+    if wait_ms == 0 then return true end
+    if now + wait_ms > call.deadline_ms then
+      return errors.fail("rate_limited", { stage = call.stage, retry_after = wait_ms / 1000,
+        detail = "the local limit leaves no turn before the deadline" })
+    end
+    client.clock.sleep(wait_ms / 1000)
+  end
+end
+
+local function retry_after_ms(client, result)
+  local text = result.headers and result.headers["retry-after"]
+  if not text then return nil end
+  local server_ms = core.http_date_ms(result.headers.date, client.clock.now_ms())
+  return core.retry_after_ms(text, server_ms or client.clock.now_ms())
+end
+
+local function observe_limits(client, result, wait_ms)
+  if not result.headers then return end
+  local remaining = tonumber(result.headers["x-ratelimit-remaining"])
+  local limited = result.status == 429 and wait_ms or nil
+  client.limiter:observe(client.clock.monotonic_ms(), remaining, limited)
+end
+
+local function device_offline(result)
+  return result.status == 503 and result.json ~= nil and type(result.json) == "table"
+    and type(result.json.errors) == "table" and type(result.json.errors[1]) == "table"
+    and result.json.errors[1].title == "Device Unavailable"
+end
+
+local function decode_json(result)
+  local kind = result.headers and result.headers["content-type"]
+  if kind and kind:find("json", 1, true) then result.json = json.decode(result.body) end
+end
+
+-- An answer of 200 that cannot be read was lost as surely as one that never came.
+local function unreadable(call, result)
+  local status = result.status
+  return status and status >= 200 and status < 300 and call.accept and not call.accept(result)
+end
+
+local function decide(client, call, result, state)
+  local lost = result.error and result.sent
+  if lost then state.lost = state.lost + 1 end
+  return core.retry(call.kind, {
+    status = not result.error and result.status or nil,
+    error = result.error == "bad_response" and "network" or result.error,
+    sent = result.sent or false,
+    attempts = state.attempts, lost = state.lost, attempts_max = client.options.max_attempts,
+    elapsed_ms = client.clock.monotonic_ms() - state.started_ms,
+    deadline_ms = call.deadline_ms - state.started_ms,
+    retry_after_ms = state.retry_after_ms, final = device_offline(result), random = client:random_unit(),
+  })
+end
+
+local function wire_error(call, result, state)
+  local maybe = state.maybe_before or result.sent
+  return errors.new(result.error, {
+    stage = call.stage, status = result.status, attempts = state.attempts, detail = result.detail,
+    ambiguous = (maybe and call.kind ~= "safe") or nil,
+  })
+end
+
+local function tell(client, name, call, fields)
+  if not client.hooks:has(name) then return end
+  fields.stage, fields.method = call.stage, call.method
+  fields.path = call.url:match("^%a+://[^/]+([^?#]*)")
+  client.hooks:tell(name, fields)
+end
+
+local function one_attempt(client, call, state)
+  state.attempts = state.attempts + 1
+  tell(client, "request", call, { attempt = state.attempts })
+  local result, err = send(client, call)
+  if not result then return nil, err end
+  decode_json(result)
+  if unreadable(call, result) then result.error, result.sent = "bad_response", true end
+  state.retry_after_ms = retry_after_ms(client, result)
+  observe_limits(client, result, state.retry_after_ms)
+  client:count(call.stage, result.status or result.error)
+  tell(client, "response", call, { attempt = state.attempts, status = result.status,
+    error = result.error, time_ms = result.time_ms, reused = result.reused, http = result.http })
+  client.log("debug", "call", { stage = call.stage, attempt = state.attempts,
+    status = result.status, error = result.error, sent = result.sent, time_ms = result.time_ms })
+  return result
+end
+
+local function conclude(call, result, state)
+  if result.error then return nil, wire_error(call, result, state) end
+  result.attempts = state.attempts
+  result.maybe_before = state.maybe_before
+  result.retry_after_ms = state.retry_after_ms
+  return result
+end
+
+--- The instant at which an operation that begins now has to be over.
+---@param client ringlink.Client
+---@return integer deadline_ms monotonic
+function M.deadline(client)
+  return client.clock.monotonic_ms() + client.options.deadline_ms
+end
+
+--- Makes a call, repeating it as the core says.
+---@param client ringlink.Client
+---@param call ringlink.Call
+---@return ringlink.Response? response any status; errors of the wire are the second value
+---@return ringlink.Error? err `ambiguous` when Ring may have done it
+function M.call(client, call)
+  call.deadline_ms = call.deadline_ms or M.deadline(client)
+  local state = { attempts = 0, lost = 0, maybe_before = false,
+    started_ms = client.clock.monotonic_ms() }
+  while true do
+    local turn, err = await_turn(client, call)
+    if not turn then return nil, err end
+    local result, failure = one_attempt(client, call, state)
+    if not result then return nil, failure end
+    local verdict, wait_ms = decide(client, call, result, state)
+    if verdict ~= "repeat" then return conclude(call, result, state) end
+    state.maybe_before = state.maybe_before or result.sent
+    client.clock.sleep(wait_ms / 1000)
+  end
+end
+
+return M

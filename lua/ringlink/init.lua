@@ -1,0 +1,73 @@
+--- ringlink: links a partner's users to their Ring accounts and keeps those links alive.
+--
+--     local ringlink = require "ringlink"
+--     local client = ringlink.new { client_id = ..., client_secret = ..., hmac_key = ..., store = ... }
+
+local core = require "ringlink.core"
+local client = require "ringlink.client"
+local errors = require "ringlink.errors"
+local loop = require "ringlink.runtime.loop"
+local url = require "ringlink.url"
+
+local M = {}
+
+M._VERSION = core.version
+
+--- Every error code with its meaning, cause and cure.
+M.errors = errors.list
+
+--- A new client; a mistake in the options raises at the caller's line.
+---@param options table see the README's table of options
+---@return ringlink.Client
+function M.new(options)
+  return client.new(options)
+end
+
+--- The nonce Ring would sign for an account (contract 6). Pure.
+---@param hmac_key string used as the text it is
+---@param time string epoch milliseconds
+---@param account_id string
+---@return string? nonce 43 characters
+---@return ringlink.Error?
+function M.nonce(hmac_key, time, account_id)
+  local key, code = core.hmac_key({ hmac_key })
+  if not key then return errors.fail(code, { detail = "hmac_key must be text of 1 to 4096 bytes" }) end
+  local nonce, problem = key:nonce(time, account_id)
+  if nonce then return nonce end
+  return errors.fail(problem, { detail = "time must be 1 to 20 digits, account_id text" })
+end
+
+--- Masks an identifier the way Ring shows it: user@host becomes u***r@host. Pure.
+---@param identifier string
+---@return string
+function M.mask(identifier)
+  return core.mask(identifier)
+end
+
+--- Percent-encodes one path segment or query value. Pure.
+---@param text string
+---@return string
+function M.encode(text)
+  return url.encode(text)
+end
+
+--- Runs a function as a task of the loop and returns what it returns, once every task has ended.
+---@param fn function
+function M.run(fn, ...)
+  return loop.run(fn, ...)
+end
+
+--- Starts a task beside the caller.
+---@param fn function
+---@return table task
+function M.spawn(fn, ...)
+  return loop.spawn(fn, ...)
+end
+
+--- Waits, letting other tasks run.
+---@param seconds number
+function M.sleep(seconds)
+  return loop.sleep(seconds)
+end
+
+return M

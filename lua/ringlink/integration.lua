@@ -1,0 +1,255 @@
+--- The critical sections of a link: POST, settling a lost POST, PATCH (contract 7, design "Ambiguity").
+--
+-- Each takes a grant's key, makes the call, and stores what it means through the link machine before
+-- it returns. An answer that was lost, a 429 or a 5xx may hide that Ring has done it: such a section
+-- leaves the grant where the next one can find out.
+
+local errors = require "ringlink.errors"
+local grants = require "ringlink.grants"
+local ring = require "ringlink.ring"
+local tokens = require "ringlink.tokens"
+
+local M = {}
+
+local PRIOR = { user = "prior_user", user_sealed = "prior_user_sealed",
+  identifier = "prior_identifier" }
+
+--- The columns to write when a claim ends without a link: the claim goes, and the grant is whose it
+--- was before.
+---@param row table
+---@return table changes
+function M.end_of_claim(row)
+  local changes = { nonce = grants.NONE, nonce_tag = grants.NONE, time = grants.NONE,
+    claim_ms = grants.NONE, conducted = grants.NONE }
+  for name, prior in pairs(PRIOR) do
+    changes[name] = row[prior] or grants.NONE
+    changes[prior] = grants.NONE
+  end
+  return changes
+end
+
+-- Whether Ring may have done what this error is about.
+local function may_have_happened(err)
+  if err.ambiguous then return true end
+  local status = err.status
+  return status ~= nil and (status >= 500 or status == 429 or status == 408)
+end
+
+local function in_doubt(err)
+  err.ambiguous, err.retryable = true, true
+  return nil, err
+end
+
+local function note_link(client, notes, name, key, row, ...)
+  notes[#notes + 1] = { name, client:link_of(key, row), ... }
+end
+
+local function gone(client, notes, key, err)
+  local row, problem = grants.apply(client, notes, key, "gone", { changes = { failure = "not_found" } })
+  if not row then return nil, problem end
+  notes[#notes + 1] = { "failed", client:handle(key, row), err }
+  return nil, err
+end
+
+local function give_back(client, notes, key, event, err)
+  local row, problem = grants.load(client, key)
+  if not row then return nil, problem end
+  local released, refusal = grants.apply(client, notes, key, event, { changes = M.end_of_claim(row) })
+  if not released then return nil, refusal end
+  return nil, err
+end
+
+local function identifier_of(client, row)
+  return client.vault:open(row.identifier)
+end
+
+-- Settling ------------------------------------------------------------------------------------
+
+-- A PATCH that does not complete: its 200 tells the status. Without an identifier there is nothing
+-- harmless to PATCH, and device access alone decides.
+local function probe_status(client, key, row)
+  local identifier = identifier_of(client, row)
+  if not identifier then return {} end
+  return tokens.authorized(client, key, function(access)
+    return ring.patch(client, access, { account_identifier = identifier }, "settle")
+  end)
+end
+
+local function settle(client, notes, key, row)
+  local answer, err = probe_status(client, key, row)
+  if not answer then
+    if err.status == 404 then return gone(client, notes, key, err) end
+    if may_have_happened(err) or err.status == nil then return in_doubt(err) end
+  end
+  local readable, problem = tokens.authorized(client, key, function(access)
+    return ring.can_read_devices(client, access)
+  end)
+  if readable == nil then return in_doubt(problem) end
+  if not readable then
+    return give_back(client, notes, key, "unsettled",
+      errors.new("confirm_outcome_unknown", { stage = "settle", ambiguous = true }))
+  end
+  local settled, failure = grants.apply(client, notes, key, "settled", { changes = {
+    status = "awaiting", identifier_shown = answer and answer.account_identifier } })
+  if settled then note_link(client, notes, "awaiting", key, settled) end
+  return settled, failure
+end
+
+--- Finds out what became of a POST whose answer was lost.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@return table? row
+---@return ringlink.Error?
+function M.settle(client, notes, key)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  return settle(client, notes, key, row)
+end
+
+-- Confirming ----------------------------------------------------------------------------------
+
+local function post(client, key, row)
+  return tokens.authorized(client, key, function(access)
+    return ring.confirm(client, access, {
+      nonce = client.vault:open(row.nonce), account_identifier = identifier_of(client, row),
+    })
+  end)
+end
+
+local function unsent(client, notes, key, event, was_maybe, err)
+  if was_maybe then return in_doubt(err) end
+  local row, problem = grants.apply(client, notes, key, event)
+  if not row then return nil, problem end
+  return nil, err
+end
+
+local function confirm_failed(client, notes, key, row, was_maybe, err)
+  local posted = err.stage == "confirm"
+  if posted and err.status == 404 then return gone(client, notes, key, err) end
+  if posted and may_have_happened(err) and err.code ~= "invalid_nonce" then return in_doubt(err) end
+  if not posted or err.status == nil or err.status == 401 then
+    return unsent(client, notes, key, "confirm_unsent", was_maybe, err)
+  end
+  if was_maybe or err.ambiguous then return settle(client, notes, key, row) end
+  return give_back(client, notes, key, "confirm_refused", err)
+end
+
+--- POSTs the nonce.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@return table? row `awaiting`
+---@return ringlink.Error?
+function M.confirm(client, notes, key)
+  local before, err = grants.load(client, key)
+  if not before then return nil, err end
+  local was_maybe = grants.has(before, "post_maybe")
+  local row, problem = grants.apply(client, notes, key, "confirm_begin")
+  if not row then return nil, problem end
+  local answer, failure = post(client, key, row)
+  if not answer then return confirm_failed(client, notes, key, row, was_maybe, failure) end
+  row, err = grants.apply(client, notes, key, "confirmed", { changes = {
+    status = answer.status or "awaiting", identifier_shown = answer.account_identifier } })
+  if row then note_link(client, notes, "awaiting", key, row) end
+  return row, err
+end
+
+-- Completing ----------------------------------------------------------------------------------
+
+local REPLACED = { identifying = true, unclaimed = true, matched = true, confirming = true,
+  awaiting = true, completed = true, relink = true }
+
+-- A completed grant replaces the account's older ones; a newer one is another journey.
+local function replace_older(client, notes, row)
+  for _, other in ipairs(grants.of_account(client, row.account)) do
+    local older = other.row.created_ms < row.created_ms
+      or (other.row.created_ms == row.created_ms and other.row.id ~= row.id)
+    if older and REPLACED[other.row.state] then
+      grants.apply(client, notes, other.key, "supersede")
+    end
+  end
+end
+
+local function completed(client, notes, key, answer)
+  local row, err = grants.apply(client, notes, key, "completed", { changes = {
+    status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
+    identifier_shown = answer.account_identifier, conducted = grants.NONE,
+    prior_user = grants.NONE, prior_user_sealed = grants.NONE, prior_identifier = grants.NONE } })
+  if not row then return nil, err end
+  replace_older(client, notes, row)
+  note_link(client, notes, "completed", key, row)
+  notes[#notes + 1] = { "audit", { what = "linked", account = row.account,
+    user = client.vault:open(row.user_sealed), at_ms = row.linked_ms, from = row.origin } }
+  return row
+end
+
+local function complete_failed(client, notes, key, was_maybe, err)
+  local patched = err.stage == "complete"
+  if patched and err.status == 404 then return gone(client, notes, key, err) end
+  if patched and err.code == "invalid_transition" and (was_maybe or err.ambiguous) then
+    return completed(client, notes, key, {})       -- the repeat of one that had worked
+  end
+  if patched and may_have_happened(err) then return in_doubt(err) end
+  if not patched or err.status == nil then
+    return unsent(client, notes, key, "complete_unsent", was_maybe, err)
+  end
+  local row, problem = grants.apply(client, notes, key, "complete_refused")
+  if not row then return nil, problem end
+  return nil, err
+end
+
+--- PATCHes the status to `completed`.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@param identifier string? a new identifier to show
+---@return table? row `completed`
+---@return ringlink.Error?
+function M.complete(client, notes, key, identifier)
+  local before, err = grants.load(client, key)
+  if not before then return nil, err end
+  local was_maybe = grants.has(before, "patch_maybe")
+  local row, problem = grants.apply(client, notes, key, "complete_begin")
+  if not row then return nil, problem end
+  local answer, failure = tokens.authorized(client, key, function(access)
+    return ring.patch(client, access, { status = "completed", account_identifier = identifier },
+      "complete")
+  end)
+  if not answer then return complete_failed(client, notes, key, was_maybe, failure) end
+  if answer.status ~= "completed" then
+    return in_doubt(errors.new("bad_response", { stage = "complete",
+      detail = "Ring answered with another status than completed" }))
+  end
+  return completed(client, notes, key, answer)
+end
+
+-- Updating ------------------------------------------------------------------------------------
+
+--- PATCHes a link that exists: pauses it (`awaiting`) or changes its identifier.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@param fields { status: "awaiting"?, account_identifier: string? }
+---@return table? row
+---@return ringlink.Error?
+function M.update(client, notes, key, fields)
+  local answer, err = tokens.authorized(client, key, function(access)
+    return ring.patch(client, access, fields, "update")
+  end)
+  if not answer then
+    if err.stage == "update" and err.status == 404 then return gone(client, notes, key, err) end
+    return nil, err
+  end
+  local changes = { updated_at = answer.updated_at, status = answer.status,
+    identifier_shown = answer.account_identifier,
+    identifier = fields.account_identifier and client.vault:seal(fields.account_identifier) }
+  local row, problem = grants.load(client, key)
+  if not row then return nil, problem end
+  if fields.status == "awaiting" and row.state == "completed" then
+    return grants.apply(client, notes, key, "paused", { changes = changes })
+  end
+  return grants.update(client, key, function() return changes end)
+end
+
+return M

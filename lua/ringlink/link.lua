@@ -1,0 +1,308 @@
+--- Linking: the core says which step comes next, this module takes it, the partner's hooks are asked
+-- in between.
+--
+-- Invariants: hooks run in the caller, between critical sections; whatever stops a link leaves it in
+-- a stored state from which `conduct` goes on, in this process or another.
+
+local check = require "ringlink.check"
+local claim = require "ringlink.claim"
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
+local grants = require "ringlink.grants"
+local integration = require "ringlink.integration"
+
+local M = {}
+
+local STEPS_MAX = 16                -- a link that needs more is going round in circles
+local MATCH_POLL_S = 0.25
+
+---@class ringlink.Link
+---@field account ringlink.Account
+---@field user string               the partner's own user id
+---@field status string             awaiting or completed
+---@field account_identifier string?
+---@field updated_at string?        as Ring said it
+
+-- Steps ---------------------------------------------------------------------------------------
+
+local steps = {}
+
+local function section(client, key, fn, ...)
+  return flight.run(client, "integrate/" .. key, fn, key, ...)
+end
+
+local function apply(client, key, event, more)
+  local notes = {}
+  local row, err = grants.apply(client, notes, key, event, more)
+  flight.tell(client, notes)
+  return row, err
+end
+
+local function give_back(client, key, row, err)
+  local released, refusal = apply(client, key, "release", { changes = integration.end_of_claim(row) })
+  if not released then return nil, refusal end
+  return nil, err
+end
+
+function steps.confirm(client, key, row)
+  if row.state == "matched" then
+    local agreed, objection = client.hooks:ask("before_confirm", "vetoed", client:link_of(key, row))
+    if not agreed then return give_back(client, key, row, objection) end
+  end
+  return section(client, key, integration.confirm)
+end
+
+function steps.settle(client, key)
+  return section(client, key, integration.settle)
+end
+
+function steps.release(client, key, row)
+  return give_back(client, key, row, errors.new("link_expired", { stage = "confirm" }))
+end
+
+-- A partner who says no has the next word: the link is not taken further behind its back.
+local function stay(client, key, objection)
+  local row, err = grants.update(client, key, function() return { conducted = grants.NONE } end)
+  if not row then return nil, err end
+  return nil, objection
+end
+
+local function ask_configure(client, link, configure)
+  if not configure then return client.hooks:ask("configure", "configure_failed", link) end
+  local ok, answer, reason = pcall(configure, link)
+  if not ok then return errors.fail("hook_failed", { stage = "configure", cause = answer }) end
+  if answer == false or (answer == nil and reason ~= nil) then
+    return errors.fail("configure_failed", { stage = "configure", cause = reason,
+      detail = errors.scrub(tostring(reason or "no reason given")) })
+  end
+  return true
+end
+
+function steps.configure(client, key, row, plan)
+  if not plan.configured then
+    local ok, objection = ask_configure(client, client:link_of(key, row), plan.configure)
+    if not ok then return stay(client, key, objection) end
+  end
+  return apply(client, key, "configured")
+end
+
+function steps.clear(client, key, row)
+  local agreed, objection = client.hooks:ask("before_complete", "vetoed", client:link_of(key, row))
+  if not agreed then return stay(client, key, objection) end
+  return apply(client, key, "cleared")
+end
+
+function steps.complete(client, key, _, plan)
+  return section(client, key, integration.complete, plan.identifier)
+end
+
+local STOPPED = {
+  unlinked = "unlinked", relink = "relink_required", failed = "not_found",
+  superseded = "not_found", unclaimed = "no_unclaimed_match",
+}
+
+local function stopped(row)
+  return errors.fail(STOPPED[row.state] or "invalid_transition", { stage = "link",
+    detail = "the link is " .. row.state })
+end
+
+-- Conducting ----------------------------------------------------------------------------------
+
+local function arrived(row, plan)
+  return row.state == plan.goal or row.state == "completed"
+end
+
+local function walk(client, key, plan)
+  for _ = 1, STEPS_MAX do
+    local row, err = grants.load(client, key)
+    if not row then return nil, err end
+    if arrived(row, plan) then return client:link_of(key, row) end
+    local step = steps[core.link_next(row, client.clock.now_ms())]
+    if not step then return stopped(row) end
+    local ok, failure = step(client, key, row, plan)
+    if not ok then return nil, failure end
+  end
+  error("ringlink: a link does not end: " .. key)
+end
+
+local function await_other(client, conduct)
+  while not conduct.done do client.clock.sleep(0.01) end
+  return conduct.link, conduct.err
+end
+
+--- Takes a claimed grant on to a goal. Of several callers in this process one does it and the others
+--- get its result.
+---@param client ringlink.Client
+---@param key string
+---@param plan { goal: "awaiting"|"completed", configure: function?, configured: boolean?, identifier: string? }
+---@return ringlink.Link?
+---@return ringlink.Error?
+function M.conduct(client, key, plan)
+  local other = client.conducts[key]
+  if other then return await_other(client, other) end
+  local conduct = {}
+  client.conducts[key] = conduct
+  local ok, link, err = pcall(walk, client, key, plan)
+  client.conducts[key] = nil
+  conduct.done = true
+  if not ok then
+    conduct.err = errors.new("in_progress", { stage = "link", cause = link })
+    error(link, 0)
+  end
+  conduct.link, conduct.err = link, err
+  return link, err
+end
+
+-- What others call ----------------------------------------------------------------------------
+
+local function read_identifier(q)
+  local identifier, err = check.identifier(q.account_identifier)
+  if err then return nil, err end
+  if identifier == nil or q.unmasked then return identifier end
+  return core.mask(identifier)
+end
+
+local function read_claimant(q)
+  local user, err = check.user(q.user)
+  if not user then return nil, err end
+  local identifier, problem = read_identifier(q)
+  if problem then return nil, problem end
+  return { nonce = q.nonce, time = q.time, user = user, account_identifier = identifier,
+    from = type(q.from) == "string" and errors.scrub(q.from) or nil }
+end
+
+--- Finds the unclaimed account that a redirect belongs to. Reads the store, not the network.
+---@param client ringlink.Client
+---@param q { nonce: any, time: any }
+---@return { account: ringlink.Account, nonce: string, time: string }? claim
+---@return ringlink.Error?
+function M.match(client, q)
+  local given, err = check.arguments("match", q, { "nonce", "time" })
+  if not given then return nil, err end
+  local found, problem = claim.find(client, given)
+  if not found then return nil, problem end
+  return { account = client:handle(found.key, { account = found.id }), nonce = q.nonce, time = q.time }
+end
+
+--- Claims a matched account for a user and confirms it with Ring: the POST.
+---@param client ringlink.Client
+---@param matched { account: ringlink.Account, nonce: string, time: string }
+---@param q { user: string, account_identifier: string?, unmasked: boolean?, from: string? }
+---@return { status: string, account_identifier: string? }?
+---@return ringlink.Error?
+function M.confirm(client, matched, q)
+  local given, err = check.arguments("confirm", matched, { "account", "nonce", "time" })
+  if not given then return nil, err end
+  local named, problem = check.arguments("confirm", q, { "user", "account_identifier", "unmasked", "from" })
+  if not named then return nil, problem end
+  local formed, malformed = claim.check_form(matched)
+  if not formed then return nil, malformed end
+  local claimant, wrong = read_claimant({ nonce = matched.nonce, time = matched.time, user = q.user,
+    account_identifier = q.account_identifier, unmasked = q.unmasked, from = q.from })
+  if not claimant then return nil, wrong end
+  local own = claim.find_own(client, claimant)
+  local key, refusal = own and own.key, nil
+  if not key then key, refusal = claim.take(client, claimant) end
+  if not key then return nil, refusal end
+  return M.conduct(client, key, { goal = "awaiting" })
+end
+
+local function take_in_time(client, q, wait_s)
+  local give_up_ms = client.clock.monotonic_ms() + wait_s * 1000
+  while true do
+    local key, err = claim.take(client, q)
+    if key or err.code ~= "no_unclaimed_match" then return key, err end
+    if client.clock.monotonic_ms() >= give_up_ms then return nil, err end
+    client.clock.sleep(MATCH_POLL_S)
+  end
+end
+
+local LINK_ARGUMENTS = { "nonce", "time", "user", "account_identifier", "unmasked", "configure",
+  "wait_s", "from" }
+
+local function read_link(q)
+  local given, err = check.arguments("link", q, LINK_ARGUMENTS)
+  if not given then return nil, err end
+  if q.configure ~= nil and type(q.configure) ~= "function" then
+    errors.misuse("link: configure must be a function", 3)
+  end
+  if q.wait_s ~= nil and (type(q.wait_s) ~= "number" or not (q.wait_s >= 0 and q.wait_s <= 60)) then
+    errors.misuse("link: wait_s must be a number of seconds between 0 and 60", 3)
+  end
+  local formed, problem = claim.check_form(q)
+  if not formed then return nil, problem end
+  return read_claimant(q)
+end
+
+--- The whole link: match, confirm, configure, complete. Idempotent for the same nonce, time and user.
+---@param client ringlink.Client
+---@param q table see api: nonce, time, user, account_identifier, configure, wait_s, unmasked, from
+---@return ringlink.Link?
+---@return ringlink.Error?
+function M.link(client, q)
+  local claimant, err = read_link(q)
+  if not claimant then return nil, err end
+  claimant.conducted = true
+  local own = claim.find_own(client, claimant)
+  local key, refusal = own and own.key, nil
+  if not key then key, refusal = take_in_time(client, claimant, q.wait_s or 0) end
+  if not key then return nil, refusal end
+  return M.conduct(client, key, { goal = "completed", configure = q.configure })
+end
+
+local function find_linked(client, account, states)
+  for _, entry in ipairs(grants.of_account(client, account.id)) do
+    if states[entry.row.state] and account:may_use(entry.row) then return entry end
+  end
+  return errors.fail("not_found", { stage = "link",
+    detail = "no link of this account is at this step" })
+end
+
+local COMPLETABLE = { awaiting = true, completed = true }
+
+--- The partner's configuration is done: PATCH `completed`.
+---@param client ringlink.Client
+---@param account ringlink.Account
+---@param q { account_identifier: string?, unmasked: boolean? }?
+---@return ringlink.Link?
+---@return ringlink.Error?
+function M.complete(client, account, q)
+  local given, err = check.arguments("complete", q or {}, { "account_identifier", "unmasked" })
+  if not given then return nil, err end
+  local identifier, problem = read_identifier(given)
+  if problem then return nil, problem end
+  local entry, missing = find_linked(client, account, COMPLETABLE)
+  if not entry then return nil, missing end
+  return M.conduct(client, entry.key, { goal = "completed", configured = true, identifier = identifier })
+end
+
+--- PATCHes a link that exists: pause it, complete it again, or change its identifier.
+---@param client ringlink.Client
+---@param account ringlink.Account
+---@param q { status: "completed"|"awaiting"|nil, account_identifier: string?, unmasked: boolean? }
+---@return { status: string, account_identifier: string?, updated_at: string? }?
+---@return ringlink.Error?
+function M.update(client, account, q)
+  local given, err = check.arguments("update", q, { "status", "account_identifier", "unmasked" })
+  if not given then return nil, err end
+  local status, wrong = check.status(q.status)
+  if wrong then return nil, wrong end
+  local identifier, problem = read_identifier(q)
+  if problem then return nil, problem end
+  if status == nil and identifier == nil then
+    return errors.fail("invalid_request", { stage = "update",
+      detail = "status or account_identifier is needed" })
+  end
+  if status == "completed" then
+    return M.complete(client, account, { account_identifier = identifier, unmasked = true })
+  end
+  local entry, missing = find_linked(client, account, COMPLETABLE)
+  if not entry then return nil, missing end
+  local row, failure = section(client, entry.key, integration.update,
+    { status = status, account_identifier = identifier })
+  if not row then return nil, failure end
+  return client:link_of(entry.key, row)
+end
+
+return M

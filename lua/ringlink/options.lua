@@ -1,0 +1,275 @@
+--- The options of `ringlink.new`: one table says what each is, its default and its bounds.
+--
+-- A mistake here is the calling program's: it raises at the caller's line, names the option, and
+-- for an unknown name the nearest known one. Values of secrets never appear in a message.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local memory_store = require "ringlink.store.memory"
+local url = require "ringlink.url"
+
+local M = {}
+
+local LEVEL = 4                    -- error level of the line that called `ringlink.new`
+local SECRET_BYTES_MAX = 4096
+local RESPONSE_BYTES_MAX = 256 * 1024 * 1024
+local DAY_S = 86400
+
+local function wrong(name, problem)
+  errors.misuse(("option %s %s"):format(name, problem), LEVEL)
+end
+
+-- Where a secret's text comes from ------------------------------------------------------------
+
+local function from_environment(name, variable)
+  local value = os.getenv(variable)
+  if not value or value == "" then
+    wrong(name, ("names the environment variable %s, which is not set"):format(variable))
+  end
+  return value
+end
+
+local function from_file(name, path)
+  local file, problem = io.open(path, "rb")
+  if not file then wrong(name, ("names a file that cannot be read: %s"):format(problem)) end
+  local value = file:read(SECRET_BYTES_MAX + 2) or ""
+  file:close()
+  return (value:gsub("\r?\n$", ""))
+end
+
+local function resolve_secret(name, value)
+  if type(value) ~= "string" then wrong(name, "must be text, not a " .. type(value)) end
+  local source, rest = value:match("^(%a+):(.+)$")
+  if source == "env" then value = from_environment(name, rest) end
+  if source == "file" then value = from_file(name, rest) end
+  if #value == 0 or #value > SECRET_BYTES_MAX or value:find("[%c]") then
+    wrong(name, ("must be one line of 1 to %d bytes"):format(SECRET_BYTES_MAX))
+  end
+  return value
+end
+
+local function resolve_list(name, value)
+  if type(value) ~= "table" then return { resolve_secret(name, value) } end
+  if #value == 0 or #value > 8 then wrong(name, "as a list must hold 1 to 8 values, newest first") end
+  local list = {}
+  for i, item in ipairs(value) do list[i] = resolve_secret(("%s[%d]"):format(name, i), item) end
+  return list
+end
+
+-- One reader per kind of option ---------------------------------------------------------------
+
+local read = {}
+
+function read.text(name, value, spec)
+  if type(value) ~= "string" then wrong(name, "must be text, not a " .. type(value)) end
+  if #value == 0 or #value > 1024 or value:find("%c") then
+    wrong(name, "must be one line of 1 to 1024 bytes")
+  end
+  if spec.choices and not spec.choices[value] then wrong(name, "must be one of: " .. spec.says) end
+  return value
+end
+
+function read.number(name, value, spec)
+  if type(value) ~= "number" or value ~= value then wrong(name, "must be a number") end
+  if value < spec.min or value > spec.max then
+    wrong(name, ("must lie between %d and %d"):format(spec.min, spec.max))
+  end
+  return value
+end
+
+function read.integer(name, value, spec)
+  value = read.number(name, value, spec)
+  if value % 1 ~= 0 then wrong(name, "must be a whole number") end
+  return math.floor(value)
+end
+
+function read.boolean(name, value)
+  if type(value) ~= "boolean" then wrong(name, "must be true or false") end
+  return value
+end
+
+read["function"] = function(name, value)
+  if type(value) ~= "function" then wrong(name, "must be a function") end
+  return value
+end
+
+function read.secrets(name, value)
+  local list = {}
+  for i, text in ipairs(resolve_list(name, value)) do list[i] = core.secret(text) end
+  return list
+end
+
+function read.hmac_key(name, value)
+  local key, code = core.hmac_key(resolve_list(name, value))
+  if not key then wrong(name, "cannot be used: " .. code) end
+  return key
+end
+
+function read.id(name, value)
+  return resolve_secret(name, value)
+end
+
+local function loopback(address)
+  local host = address:match("^http://([^:/]+)")
+  return host == "127.0.0.1" or host == "localhost" or address:match("^http://%[::1%]") ~= nil
+end
+
+function read.url(name, value, _, options)
+  value = read.text(name, value, {})
+  local origin = url.origin(value)
+  if origin == nil or value:find("[%s@?#]") then
+    wrong(name, "must be a URL like https://host, without user, query or fragment")
+  end
+  local allowed = options.allow_http_loopback and loopback(value)
+  if not origin:match("^https://") and not allowed then
+    wrong(name, "must begin with https:// (http only to this machine, with allow_http_loopback)")
+  end
+  return (value:gsub("/+$", ""))
+end
+
+function read.path(name, value)
+  value = read.text(name, value, {})
+  local file, problem = io.open(value, "rb")
+  if not file then wrong(name, ("names a file that cannot be read: %s"):format(problem)) end
+  file:close()
+  return value
+end
+
+function read.store(name, value, _, _, clock)
+  if value == "memory" then return memory_store.new(clock) end
+  wrong(name, 'must be "memory": it is the only store this version brings')
+end
+
+local function read_clock_table(name, value)
+  for _, part in ipairs({ "now_ms", "monotonic_ms", "sleep" }) do
+    if type(value[part]) ~= "function" then wrong(name, "lacks the function " .. part) end
+  end
+  return value
+end
+
+function read.clock(name, value)
+  if type(value) == "table" then return read_clock_table(name, value) end
+  if type(value) ~= "function" then
+    wrong(name, "must be {now_ms, monotonic_ms, sleep} or a function returning epoch seconds")
+  end
+  return {
+    now_ms = function() return math.floor(value() * 1000) end,
+    monotonic_ms = core.monotonic_ms,
+  }
+end
+
+-- The table -----------------------------------------------------------------------------------
+
+local RUNTIMES = { auto = true, loop = true, blocking = true }
+
+local SPECS = {
+  { "allow_http_loopback", "boolean", default = false },
+  { "clock", "clock" },
+  { "log", "function" },
+  { "client_id", "id", required = true },
+  { "client_secret", "secrets", required = true },
+  { "hmac_key", "hmac_key", required = true },
+  { "store", "store", required = true,
+    hint = '"memory" keeps tokens only as long as the process lives' },
+  { "api_url", "url", default = "https://api.amazonvision.com" },
+  { "oauth_url", "url", default = "https://oauth.ring.com" },
+  { "environment", "text", default = "production" },
+  { "runtime", "text", default = "auto", choices = RUNTIMES, says = "auto, loop, blocking" },
+  { "ca_file", "path" },
+  { "client_cert", "path" },
+  { "client_key", "path" },
+  { "proxy", "text" },
+  { "user_agent", "text", default = "ringlink/" .. core.version },
+  { "connect_timeout_ms", "integer", default = 5000, min = 1, max = 600000 },
+  { "timeout_ms", "integer", default = 20000, min = 1, max = 600000 },
+  { "deadline_ms", "integer", default = 60000, min = 1, max = 3600000 },
+  { "max_attempts", "integer", default = 5, min = 1, max = 16 },
+  { "refresh_early_s", "number", default = 300, min = 0, max = DAY_S },
+  { "refresh_interval_s", "number", default = DAY_S, min = 60, max = 29 * DAY_S },
+  { "unclaimed_max_age_s", "number", default = 30 * DAY_S, min = 60, max = 365 * DAY_S },
+  { "clock_skew_s", "number", default = 60, min = 0, max = 3600 },
+  { "link_window_s", "number", default = 600, min = 1, max = 600 },
+  { "rate_limit_per_s", "number", default = 100, min = 0.01, max = 100000 },
+  { "response_bytes_max", "integer", default = 1024 * 1024, min = 1024, max = RESPONSE_BYTES_MAX },
+}
+
+local KNOWN = {}
+for _, spec in ipairs(SPECS) do KNOWN[spec[1]] = spec end
+
+-- The nearest known name ----------------------------------------------------------------------
+
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+    end
+  end
+  return row[#b]
+end
+
+--- The known name most like a misspelt one.
+---@param name string
+---@param known string[]
+---@return string
+function M.nearest(name, known)
+  local best, least
+  name = name:sub(1, 64)
+  for _, candidate in ipairs(known) do
+    local cost = distance(name, candidate)
+    if least == nil or cost < least then best, least = candidate, cost end
+  end
+  return best
+end
+
+local function refuse_unknown(given)
+  local names = {}
+  for _, spec in ipairs(SPECS) do names[#names + 1] = spec[1] end
+  for name in pairs(given) do
+    if type(name) ~= "string" then wrong(tostring(name), "has no name: options is a table of names") end
+    if name == "store_key" then
+      wrong(name, "belongs to a store that outlives the process; the memory store seals nothing")
+    end
+    if not KNOWN[name] then wrong(name, ("is unknown; did you mean %s?"):format(M.nearest(name, names))) end
+  end
+end
+
+local function read_one(spec, given, options)
+  local name, kind = spec[1], spec[2]
+  local value = given[name]
+  if value == nil then value = spec.default end
+  if value ~= nil then return read[kind](name, value, spec, options, options.clock) end
+  if spec.required then
+    wrong(name, "is required" .. (spec.hint and ": " .. spec.hint or ""))
+  end
+end
+
+local function with_default_clock(given, default_clock)
+  local clock = given.clock ~= nil and read.clock("clock", given.clock) or default_clock
+  clock.sleep = clock.sleep or default_clock.sleep
+  return clock
+end
+
+--- Reads and checks the options of `ringlink.new`.
+---@param given any
+---@param default_clock { now_ms: function, monotonic_ms: function, sleep: function }
+---@return table options complete, secrets in C memory
+function M.read(given, default_clock)
+  if type(given) ~= "table" then errors.misuse("new needs a table of options", LEVEL - 1) end
+  refuse_unknown(given)
+  local options = { clock = with_default_clock(given, default_clock) }
+  for _, spec in ipairs(SPECS) do
+    local name = spec[1]
+    if name ~= "clock" then options[name] = read_one(spec, given, options) end
+  end
+  if (options.client_cert == nil) ~= (options.client_key == nil) then
+    wrong("client_cert", "and client_key must be given together")
+  end
+  return options
+end
+
+return M

@@ -1,0 +1,239 @@
+--- Ring's endpoints that linking needs, and what Ring's errors mean (contract 3 to 8).
+--
+-- Each function makes one call and returns what Ring said, or an error object. Deciding what to do
+-- about it belongs to the flows.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local http = require "ringlink.http"
+local json = require "ringlink.json"
+local url = require "ringlink.url"
+
+local M = {}
+
+local TOKEN_BYTES_MAX = 16384
+local INTEGRATIONS = "/v1/accounts/me/app-integrations"
+
+-- Errors --------------------------------------------------------------------------------------
+
+local BY_TITLE = {
+  ["invalid nonce"] = "invalid_nonce",
+  ["missing required fields"] = "invalid_request",
+  ["invalid status transition"] = "invalid_transition",
+  ["device unavailable"] = "device_unavailable",
+}
+
+local BY_STATUS = {
+  [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [429] = "rate_limited",
+}
+
+local function first_error(body)
+  if type(body) ~= "table" then return {} end
+  if type(body.errors) == "table" and type(body.errors[1]) == "table" then return body.errors[1] end
+  return { title = body.error, detail = body.error_description }
+end
+
+local function code_of(response, title)
+  local by_title = title and BY_TITLE[title:lower()]
+  local titled = by_title and (response.status == 400 or response.status == 503)
+  return titled and by_title or BY_STATUS[response.status] or "ring_error"
+end
+
+--- The error object for an answer that is not 2xx.
+---@param response ringlink.Response
+---@param stage string
+---@return ringlink.Error
+function M.error(response, stage)
+  local body = first_error(response.json)
+  local title = errors.scrub(body.title)
+  local code = code_of(response, title)
+  local said = errors.scrub(body.detail)
+  return errors.new(code, {
+    stage = stage, status = response.status, title = title, ring_id = errors.scrub(body.id),
+    attempts = response.attempts, ambiguous = response.maybe_before or nil,
+    retry_after = response.retry_after_ms and response.retry_after_ms / 1000 or nil,
+    retryable = code == "ring_error" and response.status >= 500 or nil,
+    detail = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
+      said and ", " .. said or ""),
+  })
+end
+
+local function is_ok(response)
+  return response.status >= 200 and response.status < 300
+end
+
+local function has_json_table(response)
+  return type(response.json) == "table"
+end
+
+-- Tokens --------------------------------------------------------------------------------------
+
+local function token_text(value)
+  return type(value) == "string" and #value > 0 and #value <= TOKEN_BYTES_MAX
+    and not value:find("[^\33-\126]")
+end
+
+local function usable_tokens(response)
+  local answer = response.json
+  if type(answer) ~= "table" or not token_text(answer.access_token) then return false end
+  local kind = answer.token_type
+  if kind ~= nil and (type(kind) ~= "string" or kind:lower() ~= "bearer") then return false end
+  return answer.refresh_token == nil or token_text(answer.refresh_token)
+end
+
+local function usable_pair(response)
+  return usable_tokens(response) and response.json.refresh_token ~= nil
+end
+
+local function read_tokens(client, response)
+  local answer = response.json
+  local obtained_ms, expires_ms, doubtful = core.token_times(answer.expires_in, client.clock.now_ms())
+  if doubtful then
+    client.log("warn", "expires_in was missing or absurd; a safe lifetime is assumed",
+      { lifetime_s = (expires_ms - obtained_ms) / 1000 })
+  end
+  return {
+    access_token = answer.access_token, refresh_token = answer.refresh_token,
+    scope = type(answer.scope) == "string" and errors.scrub(answer.scope) or nil,
+    obtained_ms = obtained_ms, expires_ms = expires_ms,
+    ring_date_ms = core.http_date_ms(response.headers.date, client.clock.now_ms()) or obtained_ms,
+  }
+end
+
+local function token_call(client, form, secret, spec)
+  form.client_id, form.client_secret = client.options.client_id, secret:reveal()
+  return http.call(client, {
+    stage = spec.stage, kind = "token", method = "POST",
+    url = client.options.oauth_url .. "/oauth/token",
+    headers = { "Content-Type: application/x-www-form-urlencoded", "Accept: application/json" },
+    body = url.form(form), deadline_ms = spec.deadline_ms,
+    accept = spec.need_refresh and usable_pair or usable_tokens,
+  })
+end
+
+--- Asks for tokens. With several client secrets the older ones are tried when Ring does not know
+--- the newest.
+---@param client ringlink.Client
+---@param form table<string, string> grant_type and what belongs to it
+---@param spec { stage: string, deadline_ms: integer?, need_refresh: boolean }
+---@return table? tokens access_token, refresh_token?, scope?, obtained_ms, expires_ms, ring_date_ms
+---@return ringlink.Error? err `title` is OAuth's error; `ambiguous` when an answer may be lost
+function M.token(client, form, spec)
+  local maybe, err = false, nil
+  for _, secret in ipairs(client.options.client_secret) do
+    local response, problem = token_call(client, form, secret, spec)
+    err = problem
+    if not response then break end
+    if is_ok(response) then return read_tokens(client, response) end
+    maybe = maybe or response.maybe_before
+    err = M.error(response, spec.stage)
+    if err.title ~= "invalid_client" then break end
+  end
+  err.ambiguous = err.ambiguous or maybe or nil
+  return nil, err
+end
+
+-- Calls with an access token ------------------------------------------------------------------
+
+local function api_call(client, access, call)
+  call.url = client.options.api_url .. call.path
+  call.headers = { "Authorization: Bearer " .. access:reveal(), "Accept: application/json" }
+  if call.json then
+    call.headers[#call.headers + 1] = "Content-Type: application/json"
+    call.body = assert(json.encode(call.json))
+  end
+  return http.call(client, call)
+end
+
+local function ask(client, access, call)
+  local response, err = api_call(client, access, call)
+  if not response then return nil, err end
+  if not is_ok(response) then return nil, M.error(response, call.stage) end
+  return response
+end
+
+--- GET /v1/users/me (contract 5).
+---@param client ringlink.Client
+---@param access userdata secret
+---@param deadline_ms integer?
+---@return table? data `id` and `attributes`
+---@return ringlink.Error?
+function M.me(client, access, deadline_ms)
+  local response, err = ask(client, access, { stage = "identify", kind = "safe", method = "GET",
+    path = "/v1/users/me", deadline_ms = deadline_ms, accept = has_json_table })
+  if not response then return nil, err end
+  local data = response.json.data
+  if type(data) ~= "table" or type(data.id) ~= "string" or data.id == "" then
+    return errors.fail("bad_response", { stage = "identify", detail = "the answer has no data.id" })
+  end
+  return data
+end
+
+local function status_of(body)
+  local wrapped = type(body.data) == "table" and type(body.data.attributes) == "table"
+  local fields = wrapped and body.data.attributes or body
+  local function text(name) return type(fields[name]) == "string" and fields[name] or nil end
+  return { status = text("status"), account_identifier = text("account_identifier"),
+    updated_at = text("updated_at") }
+end
+
+local function integration_call(client, access, spec)
+  local response, err = ask(client, access, { stage = spec.stage, kind = "link",
+    method = spec.method, path = INTEGRATIONS, json = spec.fields,
+    deadline_ms = spec.deadline_ms, accept = has_json_table })
+  if not response then return nil, err end
+  local answer = status_of(response.json)
+  answer.maybe_before = response.maybe_before
+  return answer
+end
+
+--- POST app-integrations: confirms the link (contract 7).
+---@param client ringlink.Client
+---@param access userdata secret
+---@param fields { nonce: string, account_identifier: string? }
+---@return { status: string?, account_identifier: string? }?
+---@return ringlink.Error?
+function M.confirm(client, access, fields)
+  return integration_call(client, access, { stage = "confirm", method = "POST", fields = fields })
+end
+
+--- PATCH app-integrations: status and identifier (contract 7).
+---@param client ringlink.Client
+---@param access userdata secret
+---@param fields { status: string?, account_identifier: string? }
+---@param stage string
+---@return { status: string?, account_identifier: string?, updated_at: string? }?
+---@return ringlink.Error?
+function M.patch(client, access, fields, stage)
+  return integration_call(client, access, { stage = stage, method = "PATCH", fields = fields })
+end
+
+--- Whether the token can read devices, which it can only after a POST that worked.
+---@param client ringlink.Client
+---@param access userdata secret
+---@return boolean? readable
+---@return ringlink.Error? err when it cannot be told
+function M.can_read_devices(client, access)
+  local response, err = ask(client, access, { stage = "settle", kind = "safe", method = "GET",
+    path = "/v1/devices", accept = has_json_table })
+  if response then return true end
+  if err.code == "forbidden" or err.code == "not_found" then return false end
+  return nil, err
+end
+
+--- Any call in a user's name.
+---@param client ringlink.Client
+---@param access userdata secret
+---@param call table a ringlink.Call without url
+---@return ringlink.Response?
+---@return ringlink.Error?
+function M.request(client, access, call)
+  local headers = { "Authorization: Bearer " .. access:reveal() }
+  for _, header in ipairs(call.extra_headers) do headers[#headers + 1] = header end
+  return http.call(client, {
+    stage = "request", kind = call.kind, method = call.method, url = call.url, headers = headers,
+    body = call.body, timeout_ms = call.timeout_ms,
+  })
+end
+
+return M

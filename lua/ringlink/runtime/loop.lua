@@ -1,0 +1,253 @@
+--- The loop runtime: ringlink's own coroutines over its transports. A plain blocking call is a loop
+-- with one task.
+--
+-- Tasks are coroutines that this loop alone resumes. Waiting inside a task yields to the loop;
+-- waiting outside of any coroutine turns the loop until the result is there.
+-- Critical sections are tasks too: whoever waits for one may go away, the section goes on, and while
+-- one is open SIGINT and SIGTERM are held back, so that no rotated token is lost between Ring's
+-- answer and the store.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+
+local unpack = table.unpack or unpack
+
+local SLICE_MS = 5             -- turn of each transport when several have work in flight
+local WAIT_MS_MAX = 60000
+
+local M = {}
+
+---@class ringlink.Task
+---@field co thread
+---@field done boolean
+---@field results table?    packed results, when it ended well
+---@field failure any       what it raised, otherwise
+---@field critical boolean
+---@field waiters ringlink.Task[]
+
+local tasks = setmetatable({}, { __mode = "k" })  -- coroutine -> task
+local ready = { first = 1, last = 0 }              -- tasks that can go on
+local timers = {}                                  -- { at_ms, task }, soonest last
+local transports = {}                              -- transport -> { ticket -> box }
+local held = 0                                     -- open critical sections
+local live = 0                                     -- tasks that have not ended
+
+local function push_ready(task)
+  ready.last = ready.last + 1
+  ready[ready.last] = task
+end
+
+local function pop_ready()
+  if ready.first > ready.last then return nil end
+  local task = ready[ready.first]
+  ready[ready.first] = nil
+  ready.first = ready.first + 1
+  return task
+end
+
+local function current_task()
+  local co, is_main = coroutine.running()
+  if co == nil or is_main then return nil, false end
+  return tasks[co], tasks[co] == nil
+end
+
+local function hold()
+  held = held + 1
+  if held == 1 then core.hold_signals() end
+end
+
+local function release()
+  held = held - 1
+  if held == 0 then core.release_signals() end
+end
+
+local function trace(cause)
+  if type(cause) == "string" then return debug.traceback(cause, 2) end
+  return cause
+end
+
+local function finish(task, ok, ...)
+  if ok then task.results = { n = select("#", ...), ... } else task.failure = (...) end
+  task.done = true
+  live = live - 1
+  for _, waiter in ipairs(task.waiters) do push_ready(waiter) end
+  if task.critical then release() end
+end
+
+local function resume(task)
+  if task.done then return end
+  local ok, failure = coroutine.resume(task.co)
+  if not ok then finish(task, false, failure) end
+end
+
+--- Starts a task; it runs when the caller next waits.
+---@param fn function
+---@return ringlink.Task
+function M.spawn(fn, ...)
+  local args = { n = select("#", ...), ... }
+  local task = { done = false, critical = false, waiters = {} }
+  task.co = coroutine.create(function()
+    finish(task, xpcall(function() return fn(unpack(args, 1, args.n)) end, trace))
+  end)
+  tasks[task.co] = task
+  live = live + 1
+  push_ready(task)
+  return task
+end
+
+--- Starts a critical section: a task that goes on when whoever waits for it is gone. It is given
+--- values, not closures over its caller.
+---@param fn function
+---@return ringlink.Task
+function M.critical(fn, ...)
+  hold()
+  local task = M.spawn(fn, ...)
+  task.critical = true
+  return task
+end
+
+local function expire_timers()
+  local now = core.monotonic_ms()
+  while #timers > 0 and timers[#timers].at_ms <= now do
+    push_ready(table.remove(timers).task)
+  end
+end
+
+local function collect(transport, boxes)
+  while true do
+    local ticket, result = transport:take()
+    if ticket == nil then return end
+    local box = boxes[ticket]
+    boxes[ticket] = nil
+    if box then
+      box.result = result
+      if box.task then push_ready(box.task) end
+    end
+  end
+end
+
+local function busy_transports()
+  local list = {}
+  for transport, boxes in pairs(transports) do
+    if next(boxes) ~= nil then list[#list + 1] = transport end
+  end
+  return list
+end
+
+local function wait_ms()
+  if ready.first <= ready.last then return 0 end
+  local timer = timers[#timers]
+  if timer == nil then return WAIT_MS_MAX end
+  return math.min(math.max(timer.at_ms - core.monotonic_ms(), 0), WAIT_MS_MAX)
+end
+
+local function wait_for_something()
+  local busy = busy_transports()
+  local ms = wait_ms()
+  if #busy == 0 then
+    if ready.first > ready.last and #timers == 0 then error("ringlink: the loop waits for nothing") end
+    if ms > 0 then core.sleep_ms(ms) end
+  end
+  if #busy > 1 then ms = math.min(ms, SLICE_MS) end
+  for _, transport in ipairs(busy) do
+    transport:poll(ms)
+    collect(transport, transports[transport])
+  end
+  expire_timers()
+end
+
+local function run_ready()
+  local last = ready.last
+  while ready.first <= last do resume(pop_ready()) end
+end
+
+local function turn_until(arrived)
+  while true do
+    run_ready()
+    if arrived() then return end
+    wait_for_something()
+  end
+end
+
+-- Waits until `arrived()` holds. `register(task)` arranges for a task to be woken.
+local function wait_until(arrived, register, blocking)
+  if arrived() then return end
+  local task, foreign = current_task()
+  if foreign and not blocking then
+    errors.new("foreign_coroutine"):raise()
+  end
+  if task then
+    if register then register(task) end
+    repeat coroutine.yield() until arrived()
+  else
+    turn_until(arrived)
+  end
+end
+
+--- Waits for a task and returns what it returned; raises what it raised.
+---@param task ringlink.Task
+---@param blocking boolean? a foreign coroutine may wait too, stopping everything meanwhile
+function M.join(task, blocking)
+  wait_until(function() return task.done end,
+    function(me) task.waiters[#task.waiters + 1] = me end, blocking)
+  if task.results == nil then error(task.failure, 0) end
+  return unpack(task.results, 1, task.results.n)
+end
+
+--- Waits for a ticket of a transport.
+---@param transport userdata
+---@param ticket integer
+---@param blocking boolean?
+---@return table result
+function M.await(transport, ticket, blocking)
+  local boxes = transports[transport]
+  if boxes == nil then
+    boxes = {}
+    transports[transport] = boxes
+  end
+  local box = {}
+  boxes[ticket] = box
+  wait_until(function() return box.result end, function(me) box.task = me end, blocking)
+  return box.result
+end
+
+--- Forgets a transport that is about to be closed; whoever still waits is told `cancelled`.
+---@param transport userdata
+function M.forget(transport)
+  local boxes = transports[transport] or {}
+  transports[transport] = nil
+  for _, box in pairs(boxes) do
+    box.result = { error = "cancelled", sent = true }
+    if box.task then push_ready(box.task) end
+  end
+end
+
+local function add_timer(at_ms, task)
+  local i = #timers
+  while i > 0 and timers[i].at_ms < at_ms do i = i - 1 end
+  table.insert(timers, i + 1, { at_ms = at_ms, task = task })
+end
+
+--- Waits for a time, letting other tasks run.
+---@param seconds number
+---@param blocking boolean?
+function M.sleep(seconds, blocking)
+  local at_ms = core.monotonic_ms() + math.ceil(seconds * 1000)
+  local function arrived() return core.monotonic_ms() >= at_ms end
+  if current_task() == nil and not arrived() then
+    -- an idle task keeps the loop from sleeping longer than this caller wants
+    add_timer(at_ms, M.spawn(function() end))
+  end
+  wait_until(arrived, function(me) add_timer(at_ms, me) end, blocking)
+end
+
+--- Runs a function as a task and returns what it returns, once all tasks have ended.
+---@param fn function
+function M.run(fn, ...)
+  local task = M.spawn(fn, ...)
+  if current_task() then return M.join(task) end
+  turn_until(function() return live == 0 end)
+  return M.join(task)
+end
+
+return M

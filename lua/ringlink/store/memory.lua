@@ -1,0 +1,305 @@
+--- The store port over plain tables: for tests, demos, and processes whose links may die with them.
+--
+-- It keeps the whole contract of the port (compare-and-set, change numbers, leases, remembered ids,
+-- events) and loses everything at exit. Rows are copied in and out, so that nobody holds a live one.
+-- Nothing here yields; what a persistent store would do on another thread happens at once.
+
+local M = {}
+
+local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered for 7 days
+
+---@class ringlink.MemoryStore
+local Store = {}
+Store.__index = Store
+
+--- A new, empty store.
+---@param clock { now_ms: fun(): integer, monotonic_ms: fun(): integer }
+---@return ringlink.MemoryStore
+function M.new(clock)
+  return setmetatable({
+    clock = clock,
+    rows = {},          -- key -> { row, version, change }
+    removed = {},       -- key -> change number of its deletion
+    by_account = {},    -- account -> set of keys
+    change = 0,
+    leases = {},        -- key -> { owner, until_ms }
+    remembered = {},    -- kind NUL id -> until_ms
+    events = {},        -- id -> event with state, owner
+    event_order = {},   -- ids, oldest first
+    aliases = {},       -- alias -> id
+  }, Store)
+end
+
+local function copy(row)
+  local out = {}
+  for name, value in pairs(row) do out[name] = value end
+  return out
+end
+
+local function next_change(self)
+  self.change = self.change + 1
+  return self.change
+end
+
+local function index(self, key, account, present)
+  if account == nil then return end
+  local set = self.by_account[account] or {}
+  set[key] = present
+  self.by_account[account] = next(set) and set or nil
+end
+
+--- A row and its version.
+---@param key string
+---@return table? row
+---@return integer? version
+function Store:get(key)
+  local entry = self.rows[key]
+  if entry then return copy(entry.row), entry.version end
+end
+
+--- Writes a row if it still has the version that was read; version 0 inserts.
+---@param key string
+---@param row table flat
+---@param version integer
+---@return integer? version the new one
+---@return "conflict"?
+function Store:put_if(key, row, version)
+  local entry = self.rows[key]
+  local present = entry and entry.version or 0
+  if present ~= version then return nil, "conflict" end
+  if entry then index(self, key, entry.row.account, nil) end
+  self.rows[key] = { row = copy(row), version = version + 1, change = next_change(self) }
+  self.removed[key] = nil
+  index(self, key, row.account, true)
+  return version + 1
+end
+
+--- Removes a row.
+---@param key string
+---@return boolean was_there
+function Store:delete(key)
+  local entry = self.rows[key]
+  if not entry then return false end
+  index(self, key, entry.row.account, nil)
+  self.rows[key] = nil
+  self.removed[key] = next_change(self)
+  return true
+end
+
+local function matches(row, query)
+  return (query.state == nil or row.state == query.state)
+    and (query.user == nil or row.user == query.user)
+    and (query.account == nil or row.account == query.account)
+end
+
+local function candidates(self, query)
+  local set = query.account and (self.by_account[query.account] or {}) or self.rows
+  local keys = {}
+  for key in pairs(set) do
+    if (query.after == nil or key > query.after) and matches(self.rows[key].row, query) then
+      keys[#keys + 1] = key
+    end
+  end
+  table.sort(keys)
+  return keys
+end
+
+local function listing(self, keys, limit)
+  local list = {}
+  for i = 1, math.min(#keys, limit or #keys) do
+    local entry = self.rows[keys[i]]
+    list[i] = { key = keys[i], row = copy(entry.row), version = entry.version }
+  end
+  return list
+end
+
+--- Rows by state, user (its tag) and account, in the order of their keys.
+---@param query { state: string?, user: string?, account: string?, after: string?, limit: integer? }
+---@return { key: string, row: table, version: integer }[]
+function Store:find(query)
+  return listing(self, candidates(self, query), query.limit)
+end
+
+--- Rows whose `due_ms` has come, the longest overdue first.
+---@param now_ms integer
+---@param limit integer
+---@return { key: string, row: table, version: integer }[] due
+---@return integer? next_due_ms when the earliest of the others is due
+function Store:due(now_ms, limit)
+  local keys, later = {}, nil
+  for key, entry in pairs(self.rows) do
+    local due_ms = entry.row.due_ms
+    if due_ms and due_ms <= now_ms then
+      keys[#keys + 1] = key
+    elseif due_ms and (later == nil or due_ms < later) then
+      later = due_ms
+    end
+  end
+  table.sort(keys, function(a, b)
+    local left, right = self.rows[a].row.due_ms, self.rows[b].row.due_ms
+    if left ~= right then return left < right end
+    return a < b
+  end)
+  if #keys > limit then later = now_ms end
+  return listing(self, keys, limit), later
+end
+
+--- What changed among unclaimed rows since a change number: rows that are unclaimed now, newest
+--- first, and keys that no longer are.
+---@param after_change integer 0 for everything
+---@return { rows: { key: string, row: table }[], gone: string[], change: integer }
+function Store:unclaimed(after_change)
+  local changed, gone = {}, {}
+  for key, entry in pairs(self.rows) do
+    if entry.change > after_change then
+      if entry.row.state == "unclaimed" then changed[#changed + 1] = key else gone[#gone + 1] = key end
+    end
+  end
+  for key, change in pairs(self.removed) do
+    if change > after_change then gone[#gone + 1] = key end
+  end
+  table.sort(changed, function(a, b) return self.rows[a].change > self.rows[b].change end)
+  return { rows = listing(self, changed), gone = gone, change = self.change }
+end
+
+--- Takes or prolongs a lease.
+---@param key string
+---@param owner string
+---@param ttl_ms integer
+---@return boolean taken
+---@return integer? remaining_ms of the other owner's lease
+function Store:lease(key, owner, ttl_ms)
+  local now = self.clock.monotonic_ms()
+  local lease = self.leases[key]
+  if lease and lease.owner ~= owner and lease.until_ms > now then
+    return false, lease.until_ms - now
+  end
+  self.leases[key] = { owner = owner, until_ms = now + ttl_ms }
+  return true
+end
+
+--- Gives a lease back; somebody else's stays.
+---@param key string
+---@param owner string
+function Store:release(key, owner)
+  local lease = self.leases[key]
+  if lease and lease.owner == owner then self.leases[key] = nil end
+end
+
+--- Remembers an id for a time.
+---@param kind "code"|"nonce"|"event"
+---@param id string
+---@param until_ms integer wall clock
+---@return boolean is_new
+function Store:remember(kind, id, until_ms)
+  local name = kind .. "\0" .. id
+  local known = self.remembered[name]
+  if known and known > self.clock.now_ms() then return false end
+  self.remembered[name] = until_ms
+  return true
+end
+
+--- Stores an event as it was received, once.
+---@param event { id: string, alias: string?, account: string?, received_ms: integer, body: any }
+---@return "new"|"pending"|"done" state of what is stored under this id or alias
+---@return string id under which it is stored
+function Store:event_add(event)
+  local id = self.events[event.id] and event.id or self.aliases[event.alias or ""]
+  if id then return self.events[id].state, id end
+  local stored = copy(event)
+  stored.state = "pending"
+  self.events[event.id] = stored
+  self.event_order[#self.event_order + 1] = event.id
+  if event.alias then self.aliases[event.alias] = event.id end
+  return "new", event.id
+end
+
+local function takable(event, owner, now)
+  return event.state == "pending"
+    and (event.owner == nil or event.owner == owner or event.until_ms <= now)
+end
+
+--- Takes pending events to work on; others do not get them meanwhile.
+---@param owner string
+---@param limit integer
+---@param id string? only this one
+---@param ttl_ms integer? how long they are ours
+---@return table[] events oldest first
+function Store:event_take(owner, limit, id, ttl_ms)
+  local now, taken = self.clock.monotonic_ms(), {}
+  for _, candidate in ipairs(id and { id } or self.event_order) do
+    local event = self.events[candidate]
+    if event and #taken < limit and takable(event, owner, now) then
+      event.owner, event.until_ms = owner, now + (ttl_ms or 60000)
+      taken[#taken + 1] = copy(event)
+    end
+  end
+  return taken
+end
+
+--- Puts an event back for a later attempt.
+---@param id string
+---@param owner string
+function Store:event_release(id, owner)
+  local event = self.events[id]
+  if event and event.owner == owner then event.owner, event.until_ms = nil, nil end
+end
+
+--- Marks an event as done; its body is dropped, its id stays for 7 days.
+---@param id string
+function Store:event_done(id)
+  local event = self.events[id]
+  if event then event.state, event.body, event.owner = "done", nil, nil end
+end
+
+--- Drops every event of an account.
+---@param account string
+function Store:event_forget(account)
+  for _, event in pairs(self.events) do
+    if event.account == account then event.state, event.body, event.account = "done", nil, nil end
+  end
+end
+
+local function prune_events(self, before_ms)
+  local kept, pruned = {}, 0
+  for _, id in ipairs(self.event_order) do
+    local event = self.events[id]
+    if event.received_ms < before_ms and event.state == "done" then
+      self.events[id] = nil
+      if event.alias then self.aliases[event.alias] = nil end
+      pruned = pruned + 1
+    else
+      kept[#kept + 1] = id
+    end
+  end
+  self.event_order = kept
+  return pruned
+end
+
+--- Drops what has outlived its time: remembered ids and events that are done.
+---@param now_ms integer
+---@return integer pruned
+function Store:prune(now_ms)
+  local pruned = prune_events(self, now_ms - EVENT_KEEP_MS)
+  for name, until_ms in pairs(self.remembered) do
+    if until_ms <= now_ms then
+      self.remembered[name] = nil
+      pruned = pruned + 1
+    end
+  end
+  return pruned
+end
+
+--- Whose store this is; a store in memory belongs to whoever made it.
+---@return table
+function Store:stamp() -- luacheck: ignore 212
+  return {}
+end
+
+--- Forgets everything.
+function Store:close()
+  self.rows, self.by_account, self.events, self.event_order = {}, {}, {}, {}
+  self.aliases, self.remembered, self.leases, self.removed = {}, {}, {}, {}
+end
+
+return M

@@ -1,0 +1,279 @@
+--- Tokens: a usable access token for a grant, and rotation that loses none.
+--
+-- The rules (design "Tokens"): one refresh at a time per grant; an intent is stored before sending;
+-- the new pair is written by compare-and-set on the fingerprint of the refresh token that was sent,
+-- and is durable before anybody sees the access token; only OAuth's invalid_grant leads to `relink`.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
+local grants = require "ringlink.grants"
+local ring = require "ringlink.ring"
+
+local M = {}
+
+local LEASE_MARGIN_MS = 15000          -- a lease outlives the longest operation under it
+local LEASE_POLL_S = 0.25
+local EARLY_PAUSE_MS = 30000           -- after an early refresh failed
+
+-- The pair in a row ---------------------------------------------------------------------------
+
+--- The columns for a pair that was just received.
+---@param client ringlink.Client
+---@param tokens table what ring.token returned
+---@return table changes
+function M.columns(client, tokens)
+  local changes = {
+    access = client.vault:seal(tokens.access_token),
+    access_obtained_ms = tokens.obtained_ms, access_expires_ms = tokens.expires_ms,
+    refreshed_ms = tokens.obtained_ms, scope = tokens.scope,
+    intent = grants.NONE, intent_ms = grants.NONE, not_before_ms = grants.NONE,
+    refresh_failures = grants.NONE,
+  }
+  if tokens.refresh_token then
+    changes.refresh = client.vault:seal(tokens.refresh_token)
+    changes.fingerprint = client.vault:tag("refresh", tokens.refresh_token)
+  end
+  return changes
+end
+
+local function access_of(client, row)
+  return core.secret(client.vault:open(row.access))
+end
+
+local function verdict(client, row)
+  local options = client.options
+  return core.token_verdict(row.access_obtained_ms, row.access_expires_ms, client.clock.now_ms(),
+    options.refresh_early_s * 1000, options.clock_skew_s * 1000)
+end
+
+local UNUSABLE = {
+  relink = "relink_required", unlinked = "unlinked", failed = "not_found",
+  superseded = "not_found", exchanging = "in_progress",
+}
+
+local function usable(row, force)
+  local code = UNUSABLE[row.state]
+  if code == nil or (force and row.state == "relink") then return true end
+  return errors.fail(code, { stage = "refresh", detail = "the link is " .. row.state })
+end
+
+-- Refreshing ----------------------------------------------------------------------------------
+
+local function await_lease(client, key, seen)
+  local ttl_ms = client.options.deadline_ms + LEASE_MARGIN_MS
+  while true do
+    local taken, remaining_ms = client.store:lease(key, client.owner, ttl_ms)
+    if taken then return true end
+    client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
+    local row, err = grants.load(client, key)
+    if not row then return nil, err end
+    if row.fingerprint ~= seen then return true end
+  end
+end
+
+local function store_intent(client, key, seen)
+  return grants.update(client, key, function(row)
+    if row.fingerprint ~= seen then return nil, errors.new("in_progress") end
+    return { intent = seen, intent_ms = client.clock.now_ms() }
+  end)
+end
+
+local function commit(client, notes, key, sent, tokens)
+  local columns = M.columns(client, tokens)
+  local function guard(row)
+    if row.fingerprint == sent then return true end
+    local ok, refusal = usable(row)
+    if not ok then return nil, refusal end
+    return errors.fail("in_progress", { stage = "refresh" })
+  end
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  if row.state == "relink" then
+    row, err = grants.apply(client, notes, key, "revived", { guard = guard, changes = columns })
+  else
+    row, err = grants.update(client, key, function(now)
+      local ok, refusal = guard(now)
+      if not ok then return nil, refusal end
+      return columns
+    end)
+  end
+  if row then notes[#notes + 1] = { "token_rotated", client:handle(key, row) } end
+  return row, err
+end
+
+local function is_refusal(err)
+  return err.title == "invalid_grant" and (err.status == 400 or err.status == 401)
+end
+
+-- While it is open whether Ring rotated the pair, the intent stays: it decides what a later
+-- refusal means.
+local function note_failure(client, notes, key, err, in_doubt)
+  local settled = not (in_doubt or err.ambiguous) and grants.NONE or nil
+  local row = grants.update(client, key, function(row)
+    return { refresh_failures = (row.refresh_failures or 0) + 1, intent = settled,
+      intent_ms = settled }
+  end)
+  client.log("warn", "refresh failed", { error = err.code, status = err.status, title = err.title })
+  if row then notes[#notes + 1] = { "refresh_failed", client:handle(key, row), err } end
+  return nil, err
+end
+
+local function failed(cause)
+  return errors.new("refresh_failed", {
+    stage = "refresh", cause = cause, status = cause.status, title = cause.title,
+    attempts = cause.attempts, ambiguous = cause.ambiguous, retry_after = cause.retry_after,
+    detail = cause.title or cause.code,
+  })
+end
+
+local function lost_link(cause, in_doubt)
+  return errors.new(in_doubt and "refresh_outcome_unknown" or "relink_required", {
+    stage = "refresh", cause = cause, status = cause.status, title = cause.title,
+    attempts = cause.attempts, ambiguous = in_doubt or nil,
+  })
+end
+
+local function mark_relink(client, notes, key, sent, err)
+  local function guard(row)
+    if row.fingerprint == sent then return true end
+    return errors.fail("in_progress")
+  end
+  local row, load_err = grants.load(client, key)
+  if not row then return nil, load_err end
+  if row.state ~= "relink" then
+    local marked, refusal = grants.apply(client, notes, key, "relink",
+      { guard = guard, changes = { relink_code = err.code } })
+    if not marked then return nil, refusal end
+    notes[#notes + 1] = { "relink_required", client:handle(key, marked), err }
+  end
+  return nil, err
+end
+
+local function refused(client, notes, key, sent, cause, in_doubt)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  if row.fingerprint ~= sent then return row end
+  if client.circuit:refused(client.clock.monotonic_ms()) then
+    return note_failure(client, notes, key, errors.new("refresh_circuit_open", { stage = "refresh",
+      cause = cause }), in_doubt)
+  end
+  return mark_relink(client, notes, key, sent, lost_link(cause, in_doubt))
+end
+
+local function send(client, notes, key, row)
+  local sent, in_doubt = row.fingerprint, row.intent == row.fingerprint
+  local marked, problem = store_intent(client, key, sent)
+  if not marked then return nil, problem end
+  local tokens, err = ring.token(client,
+    { grant_type = "refresh_token", refresh_token = client.vault:open(row.refresh) },
+    { stage = "refresh", need_refresh = false })
+  if tokens then
+    client.circuit:succeeded()
+    return commit(client, notes, key, sent, tokens)
+  end
+  if is_refusal(err) then
+    return refused(client, notes, key, sent, err, in_doubt or err.ambiguous or false)
+  end
+  return note_failure(client, notes, key, failed(err), in_doubt)
+end
+
+-- The critical section: after it the row holds the newest pair, or nothing was lost.
+local function refresh_section(client, notes, key, seen)
+  if not client.circuit:allow(client.clock.monotonic_ms()) then
+    return errors.fail("refresh_circuit_open", { stage = "refresh" })
+  end
+  local leased, err = await_lease(client, key, seen)
+  if not leased then return nil, err end
+  local row, problem = grants.load(client, key)
+  if not row then return nil, problem end
+  if row.fingerprint ~= seen then return row end
+  local rotated, failure = send(client, notes, key, row)
+  client.store:release(key, client.owner)
+  return rotated, failure
+end
+
+local function refresh(client, key, seen)
+  return flight.run(client, "refresh/" .. key, refresh_section, key, seen)
+end
+
+-- What others call ----------------------------------------------------------------------------
+
+local function refresh_early(client, key, row)
+  local flight_key = "refresh/" .. key
+  local pause_until = client.early_pause[key] or 0
+  if flight.is_under_way(client, flight_key) or client.clock.monotonic_ms() < pause_until then
+    return row
+  end
+  local rotated = refresh(client, key, row.fingerprint)
+  if rotated then
+    client.early_pause[key] = nil
+    return rotated
+  end
+  client.early_pause[key] = client.clock.monotonic_ms() + EARLY_PAUSE_MS
+  return row
+end
+
+--- A usable access token of a grant, refreshed when it is time.
+---@param client ringlink.Client
+---@param key string
+---@return userdata? access a secret
+---@return ringlink.Error?
+function M.access(client, key)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  local ok, refusal = usable(row)
+  if not ok then return nil, refusal end
+  local state = verdict(client, row)
+  if state == "advisory" then row = refresh_early(client, key, row) end
+  if state == "mandatory" then
+    row, err = refresh(client, key, row.fingerprint)
+    if not row then return nil, err end
+  end
+  return access_of(client, row)
+end
+
+--- Refreshes a grant's tokens whatever their age. A grant that waits to be linked again is tried
+--- once more, which brings it back when Ring accepts.
+---@param client ringlink.Client
+---@param key string
+---@return table? row
+---@return ringlink.Error?
+function M.refresh(client, key)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  local ok, refusal = usable(row, true)
+  if not ok then return nil, refusal end
+  return refresh(client, key, row.fingerprint)
+end
+
+local function renew(client, key, refused_access)
+  local row, err = grants.load(client, key)
+  if not row then return nil, err end
+  if refused_access:equals(client.vault:open(row.access) or "") then
+    local ok, refusal = usable(row)
+    if not ok then return nil, refusal end
+    row, err = refresh(client, key, row.fingerprint)
+    if not row then return nil, err end
+  end
+  return access_of(client, row)
+end
+
+--- Makes a call with a grant's access token; when the token is refused, takes the store's newer one
+--- or refreshes, and repeats the call once.
+---@param client ringlink.Client
+---@param key string
+---@param call fun(access: userdata): any, ringlink.Error?
+---@param refused_when (fun(result: any, err: ringlink.Error?): boolean)? default: err.status is 401
+function M.authorized(client, key, call, refused_when)
+  local access, err = M.access(client, key)
+  if not access then return nil, err end
+  local result, failure = call(access)
+  local is_refused = refused_when or function(_, e) return e ~= nil and e.status == 401 end
+  if not is_refused(result, failure) then return result, failure end
+  access, err = renew(client, key, access)
+  if not access then return nil, err end
+  return call(access)
+end
+
+return M

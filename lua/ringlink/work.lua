@@ -1,0 +1,119 @@
+--- What is due: refreshes, journeys that were left half way, stored events, pruning.
+--
+-- One call does a bounded amount and says when to come back. A failure puts a row off for a while,
+-- so that one bad account never keeps the others waiting.
+
+local check = require "ringlink.check"
+local errors = require "ringlink.errors"
+local exchange = require "ringlink.exchange"
+local grants = require "ringlink.grants"
+local link = require "ringlink.link"
+local tokens = require "ringlink.tokens"
+local webhook = require "ringlink.webhook"
+
+local M = {}
+
+local LIMIT_DEFAULT = 100
+local PAUSE_MS = 60000                 -- after a failure, doubled for each further one
+local PAUSE_DOUBLINGS_MAX = 6          -- about an hour
+
+---@class ringlink.Report
+---@field refreshed integer
+---@field refresh_failed integer
+---@field relink integer       accounts whose user must link again
+---@field resumed integer      exchanges and links taken on
+---@field events integer       webhook events finished
+---@field pruned integer
+---@field next_due_s number    when to call again
+
+local function put_off(client, key, row)
+  local doublings = math.min(row.refresh_failures or 0, PAUSE_DOUBLINGS_MAX)
+  grants.postpone(client, key, PAUSE_MS * 2 ^ doublings)
+end
+
+local LOST = { relink_required = true, refresh_outcome_unknown = true }
+
+local function refresh(client, key, row, report)
+  local rotated, err = tokens.refresh(client, key)
+  if rotated then
+    report.refreshed = report.refreshed + 1
+  elseif LOST[err.code] then
+    report.relink = report.relink + 1
+  else
+    report.refresh_failed = report.refresh_failed + 1
+    put_off(client, key, row)
+  end
+end
+
+local function prune(client, key, _, report)
+  if client.store:delete(key) then report.pruned = report.pruned + 1 end
+end
+
+local function refresh_or_prune(client, key, row, report)
+  local age_ms = client.clock.now_ms() - row.created_ms
+  local lapsed = age_ms >= client.options.unclaimed_max_age_s * 1000
+  return (lapsed and prune or refresh)(client, key, row, report)
+end
+
+local function resume_exchange(client, key, row, report)
+  if exchange.resume(client, key) then
+    report.resumed = report.resumed + 1
+  else
+    put_off(client, key, row)
+  end
+end
+
+local function resume_link(client, key, row, report)
+  local goal = row.conducted and "completed" or "awaiting"
+  if link.conduct(client, key, { goal = goal }) then
+    report.resumed = report.resumed + 1
+  else
+    put_off(client, key, row)
+  end
+end
+
+local function resume_or_refresh(client, key, row, report)
+  return (row.conducted and resume_link or refresh)(client, key, row, report)
+end
+
+local HANDLERS = {
+  exchanging = resume_exchange, identifying = resume_exchange,
+  unclaimed = refresh_or_prune,
+  matched = resume_link, confirming = resume_link,
+  awaiting = resume_or_refresh, completed = refresh,
+  failed = prune, superseded = prune, unlinked = prune, code = prune, gone = prune,
+}
+
+local function read_limit(options)
+  local given, err = check.arguments("work", options or {}, { "limit" })
+  if not given then return nil, err end
+  local limit = given.limit or LIMIT_DEFAULT
+  if type(limit) ~= "number" or limit < 1 or limit % 1 ~= 0 then
+    errors.misuse("work: limit must be a whole number of at least 1", 3)
+  end
+  return limit
+end
+
+--- Does what is due, at most `limit` of each kind.
+---@param client ringlink.Client
+---@param options { limit: integer? }?
+---@return ringlink.Report?
+---@return ringlink.Error?
+function M.work(client, options)
+  local limit, err = read_limit(options)
+  if not limit then return nil, err end
+  local report = { refreshed = 0, refresh_failed = 0, relink = 0, resumed = 0, pruned = 0 }
+  for _, entry in ipairs((client.store:due(client.clock.now_ms(), limit))) do
+    HANDLERS[entry.row.state](client, entry.key, entry.row, report)
+  end
+  report.events = webhook.finish(client, limit)
+  local now = client.clock.now_ms()
+  report.pruned = report.pruned + client.store:prune(now)
+  local waiting, next_ms = client.store:due(now, 1)
+  next_ms = waiting[1] and now or next_ms
+  report.next_due_s = next_ms and math.max(0, (next_ms - now) / 1000)
+    or client.options.refresh_interval_s
+  return report
+end
+
+return M

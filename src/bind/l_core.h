@@ -1,0 +1,19 @@
+/* The parts of ringlink.core. Each register function expects the module's table on the top of the
+ * stack, sets its fields in it and leaves the stack as it was. */
+#ifndef L_CORE_H
+#define L_CORE_H
+
+#include "bind/l_compat.h"
+
+void l_circuit_register(lua_State *L); /* circuit */
+void l_errors_register(lua_State *L);  /* errors */
+void l_hmac_register(lua_State *L);    /* hmac_key */
+void l_limiter_register(lua_State *L); /* limiter */
+void l_link_register(lua_State *L);    /* link_* */
+void l_retry_register(lua_State *L);   /* retry, retry_after_ms */
+void l_secret_register(lua_State *L);  /* secret */
+void l_system_register(lua_State *L);  /* clocks, sleep, random, signals */
+void l_text_register(lua_State *L);    /* sha256, hex, base64url, mask */
+void l_token_register(lua_State *L);   /* token_*, check_time */
+
+#endif

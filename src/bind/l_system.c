@@ -1,0 +1,72 @@
+/* What the machine gives: clocks, sleep, randomness, and holding signals back.
+ *
+ * hold_signals and release_signals share one userdata as upvalue, so that a state that is closed
+ * while holding puts the mask back. */
+#include "bind/l_core.h"
+#include "bind/l_util.h"
+#include "core/limits.h"
+#include "io/clock.h"
+#include "io/random.h"
+#include "io/signals.h"
+
+static int system_now_ms(lua_State *L) {
+    l_pushint(L, rlk_clock_wall_ms());
+    return 1;
+}
+
+static int system_monotonic_ms(lua_State *L) {
+    l_pushint(L, rlk_clock_monotonic_ms());
+    return 1;
+}
+
+static void raise_unless_ok(lua_State *L, rlk_err e, const char *what) {
+    if (e != RLK_OK) luaL_error(L, "%s failed: %s", what, rlk_err_describe(e)->code);
+}
+
+static int system_sleep_ms(lua_State *L) {
+    const int64_t asked_ms = l_checkms(L, 1);
+    const int64_t ms = asked_ms < RLK_SLEEP_MS_MAX ? asked_ms : RLK_SLEEP_MS_MAX;
+    raise_unless_ok(L, rlk_clock_sleep_ms(ms), "sleep_ms");
+    return 0;
+}
+
+static int system_random(lua_State *L) {
+    const size_t bytes = (size_t)l_checkint(L, 1, 0, RLK_RANDOM_BYTES_MAX);
+    char *scratch = l_rawnewud(L, bytes);
+    raise_unless_ok(L, rlk_random_bytes(scratch, bytes), "random");
+    lua_pushlstring(L, scratch, bytes);
+    return 1;
+}
+
+static int system_hold_signals(lua_State *L) {
+    raise_unless_ok(L, rlk_signals_hold(lua_touserdata(L, lua_upvalueindex(1))), "hold_signals");
+    return 0;
+}
+
+static int system_release_signals(lua_State *L) {
+    raise_unless_ok(L, rlk_signals_release(lua_touserdata(L, lua_upvalueindex(1))),
+                    "release_signals");
+    return 0;
+}
+
+static int signals_gc(lua_State *L) {
+    (void)rlk_signals_release(luaL_checkudata(L, 1, L_SIGNALS_MT));
+    return 0;
+}
+
+void l_system_register(lua_State *L) {
+    static const luaL_Reg functions[] = {{"now_ms", system_now_ms},
+                                         {"monotonic_ms", system_monotonic_ms},
+                                         {"sleep_ms", system_sleep_ms},
+                                         {"random", system_random},
+                                         {NULL, NULL}};
+    static const luaL_Reg signals[] = {{"hold_signals", system_hold_signals},
+                                       {"release_signals", system_release_signals},
+                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__gc", signals_gc}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+    l_newclass(L, L_SIGNALS_MT, methods, meta);
+    (void)l_newud(L, sizeof(rlk_signals), L_SIGNALS_MT);
+    luaL_setfuncs(L, signals, 1);
+}

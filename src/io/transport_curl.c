@@ -1,0 +1,367 @@
+/* See transport_curl.h. A transfer is in exactly one of two lists: `flying` while the multi handle
+ * has it, `done` from its end until it is dropped.
+ *
+ * libcurl is initialised by curl_global_init in every open, without a lock or a flag of ours:
+ * since 7.84 it is thread-safe and counts itself. It is never undone: a resolver thread that was
+ * left behind may outlive the transport, and the next transport would pay again. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "io/transport_curl.h"
+
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "core/ms.h"
+#include "io/clock.h"
+#include "io/transfer_curl.h"
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "libcurl 7.87 or later is needed: CURLOPT_QUICK_EXIT"
+#endif
+
+typedef struct transfer_list {
+    rlk_transfer *first;
+    rlk_transfer *last;
+    size_t count;
+} transfer_list;
+
+struct rlk_transport {
+    rlk_alloc alloc;
+    CURLM *multi;
+    rlk_transport_config config; /* its texts lie in `texts` */
+    char *texts;
+    size_t texts_bytes;
+    transfer_list flying;
+    transfer_list done;
+    CURL *idle[RLK_TRANSPORT_EASY_COUNT_MAX]; /* reset, ready for the next transfer */
+    size_t idle_count;
+    int64_t last_ticket;
+    rlk_transport_stats stats;
+    bool wide;   /* the host cap has been raised for HTTP/1.1 */
+    bool broken; /* the multi handle failed: only what is done can still be had */
+};
+
+static void list_push(transfer_list *list, rlk_transfer *x) {
+    x->prev = list->last;
+    x->next = NULL;
+    if (list->last != NULL) list->last->next = x;
+    if (list->first == NULL) list->first = x;
+    list->last = x;
+    list->count++;
+}
+
+static void list_remove(transfer_list *list, rlk_transfer *x) {
+    if (x->prev != NULL) x->prev->next = x->next;
+    if (x->next != NULL) x->next->prev = x->prev;
+    if (list->first == x) list->first = x->next;
+    if (list->last == x) list->last = x->prev;
+    list->count--;
+}
+
+/* The configuration's copy: one block, wiped at the end, since a proxy's URL may hold a password.
+ */
+
+static size_t room_for(const char *text) {
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+static const char *keep_text(char **at, const char *text) {
+    if (text == NULL) return NULL;
+    const size_t bytes = strlen(text) + 1;
+    char *kept = memcpy(*at, text, bytes);
+    *at += bytes;
+    return kept;
+}
+
+static rlk_err keep_config(rlk_transport *t, const rlk_transport_config *config) {
+    t->texts_bytes = room_for(config->ca_file) + room_for(config->proxy) +
+                     room_for(config->client_cert) + room_for(config->client_key) +
+                     room_for(config->user_agent) + 1;
+    t->texts = rlk_alloc_zeroed(&t->alloc, t->texts_bytes);
+    if (t->texts == NULL) return RLK_E_NO_MEMORY;
+    char *at = t->texts;
+    t->config = *config;
+    t->config.ca_file = keep_text(&at, config->ca_file);
+    t->config.proxy = keep_text(&at, config->proxy);
+    t->config.client_cert = keep_text(&at, config->client_cert);
+    t->config.client_key = keep_text(&at, config->client_key);
+    t->config.user_agent = keep_text(&at, config->user_agent);
+    return RLK_OK;
+}
+
+static void forget_config(rlk_transport *t) {
+    if (t->texts == NULL) return;
+    rlk_wipe(t->texts, t->texts_bytes);
+    rlk_alloc_free(&t->alloc, t->texts, t->texts_bytes);
+}
+
+static bool set_multi(CURLM *multi, CURLMoption option, long value) {
+    return curl_multi_setopt(multi, option, value) == CURLM_OK;
+}
+
+/* Under HTTP/2 few connections carry everything; a host that only speaks 1.1 gets more as soon as
+ * that is known. */
+static void widen(rlk_transport *t) {
+    if (t->wide) return;
+    t->wide = set_multi(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, RLK_TRANSPORT_HOST_COUNT_H1);
+}
+
+static rlk_err open_multi(rlk_transport *t) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return RLK_E_NO_MEMORY;
+    t->multi = curl_multi_init();
+    if (t->multi == NULL) return RLK_E_NO_MEMORY;
+    if (!set_multi(t->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) ||
+        !set_multi(t->multi, CURLMOPT_MAXCONNECTS, RLK_TRANSPORT_CACHE_COUNT_MAX) ||
+        !set_multi(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, RLK_TRANSPORT_HOST_COUNT_H2)) {
+        return RLK_E_NO_MEMORY;
+    }
+    if (t->config.http_version == RLK_HTTP_1_1) widen(t);
+    return RLK_OK;
+}
+
+/* Told at once rather than by every transfer. */
+static rlk_err check_file(const char *path, const char *complaint, const char **detail) {
+    if (path == NULL || access(path, R_OK) == 0) return RLK_OK;
+    *detail = complaint;
+    return RLK_E_INVALID_OPTION;
+}
+
+static rlk_err check_config(const rlk_transport_config *c, const char **detail) {
+    rlk_err e = check_file(c->ca_file, "ca_file cannot be read", detail);
+    if (e == RLK_OK) e = check_file(c->client_cert, "client_cert cannot be read", detail);
+    if (e == RLK_OK) e = check_file(c->client_key, "client_key cannot be read", detail);
+    if (e == RLK_OK && c->proxy != NULL) e = rlk_proxy_check(c->proxy, detail);
+    return e;
+}
+
+rlk_err rlk_transport_open(rlk_transport **out, const rlk_alloc *alloc,
+                           const rlk_transport_config *config, const char **detail) {
+    *out = NULL;
+    rlk_err e = check_config(config, detail);
+    if (e != RLK_OK) return e;
+    *detail = "out of memory";
+    rlk_transport *t = rlk_alloc_zeroed(alloc, sizeof *t);
+    if (t == NULL) return RLK_E_NO_MEMORY;
+    t->alloc = *alloc;
+    e = keep_config(t, config);
+    if (e == RLK_OK) e = open_multi(t);
+    if (e == RLK_OK) {
+        *out = t;
+    } else {
+        rlk_transport_close(t);
+    }
+    return e;
+}
+
+/* Easy handles. One that served well is kept; one that failed may hold on to its failure. */
+
+static CURL *take_easy(rlk_transport *t) {
+    return t->idle_count > 0 ? t->idle[--t->idle_count] : curl_easy_init();
+}
+
+static void give_back_easy(rlk_transport *t, rlk_transfer *x) {
+    CURL *easy = x->easy;
+    x->easy = NULL;
+    if (x->result.error != RLK_OK || t->idle_count == RLK_TRANSPORT_EASY_COUNT_MAX) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    t->idle[t->idle_count++] = easy;
+}
+
+/* Every end of a transfer passes here, its result being complete. */
+static void land(rlk_transport *t, rlk_transfer *x) {
+    t->stats.connections += x->connections;
+    t->stats.reused += x->result.reused ? 1 : 0;
+    if (x->result.error == RLK_OK && x->result.http_version[0] == '1') widen(t);
+    give_back_easy(t, x);
+    list_remove(&t->flying, x);
+    list_push(&t->done, x);
+}
+
+/* The handle leaves the multi handle first: until then libcurl may read the request's copy, which
+ * the end of a transfer wipes. */
+static void abort_flying(rlk_transport *t, rlk_transfer *x, rlk_err error, const char *detail) {
+    curl_multi_remove_handle(t->multi, x->easy);
+    rlk_transfer_abort(x, error, detail);
+    land(t, x);
+}
+
+static void abort_all(rlk_transport *t, rlk_err error, const char *detail) {
+    while (t->flying.first != NULL)
+        abort_flying(t, t->flying.first, error, detail);
+}
+
+static void drop_first(transfer_list *list) {
+    rlk_transfer *x = list->first;
+    list_remove(list, x);
+    rlk_transfer_free(x);
+}
+
+void rlk_transport_close(rlk_transport *t) {
+    if (t == NULL) return;
+    abort_all(t, RLK_E_CANCELLED, "the transport was closed");
+    while (t->done.first != NULL)
+        drop_first(&t->done);
+    while (t->idle_count > 0)
+        curl_easy_cleanup(t->idle[--t->idle_count]);
+    if (t->multi != NULL) curl_multi_cleanup(t->multi);
+    forget_config(t);
+    const rlk_alloc alloc = t->alloc;
+    rlk_alloc_free(&alloc, t, sizeof *t);
+}
+
+static rlk_err launch(rlk_transport *t, rlk_transfer *x, const rlk_request *request) {
+    CURL *easy = take_easy(t);
+    if (easy == NULL) return RLK_E_NO_MEMORY;
+    if (!rlk_transfer_arm(x, easy, &t->config, request) ||
+        curl_multi_add_handle(t->multi, easy) != CURLM_OK) {
+        curl_easy_cleanup(easy);
+        return RLK_E_NO_MEMORY;
+    }
+    list_push(&t->flying, x);
+    return RLK_OK;
+}
+
+static rlk_err check_start(const rlk_transport *t, const rlk_request *request,
+                           rlk_request_facts *facts, const char **detail) {
+    const rlk_err e = rlk_request_check(request, t->config.allow_http_loopback, facts, detail);
+    if (e != RLK_OK) return e;
+    if (t->broken) {
+        *detail = "the transport failed; open a new one";
+        return RLK_E_CLOSED;
+    }
+    if (t->flying.count >= RLK_TRANSPORT_IN_FLIGHT_MAX) {
+        *detail = "too many transfers are in flight";
+        return RLK_E_BUSY;
+    }
+    return RLK_OK;
+}
+
+rlk_err rlk_transport_start(rlk_transport *t, const rlk_request *request, int64_t *ticket,
+                            const char **detail) {
+    rlk_request_facts facts;
+    rlk_err e = check_start(t, request, &facts, detail);
+    if (e != RLK_OK) return e;
+    *detail = "out of memory";
+    const size_t cap = request->response_bytes_max;
+    rlk_transfer *x =
+        rlk_transfer_new(&t->alloc, request, &facts, cap != 0 ? cap : t->config.response_bytes_max);
+    if (x == NULL) return RLK_E_NO_MEMORY;
+    e = launch(t, x, request);
+    if (e != RLK_OK) {
+        rlk_transfer_free(x);
+        return e;
+    }
+    t->stats.started++;
+    x->result.ticket = *ticket = ++t->last_ticket;
+    return RLK_OK;
+}
+
+static rlk_transfer *transfer_of(CURL *easy) {
+    char *private = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    return (rlk_transfer *)(void *)private;
+}
+
+static void collect(rlk_transport *t) {
+    int left = 0;
+    for (CURLMsg *m; (m = curl_multi_info_read(t->multi, &left)) != NULL;) {
+        if (m->msg != CURLMSG_DONE) continue;
+        const CURLcode code = m->data.result; /* m is gone once its handle is removed */
+        rlk_transfer *x = transfer_of(m->easy_handle);
+        curl_multi_remove_handle(t->multi, x->easy);
+        rlk_transfer_finish(x, code);
+        land(t, x);
+    }
+}
+
+/* libcurl does not look at the time of a transfer that waits for a free connection, or for one in
+ * the making, so deadlines are kept here as well. Returns the ms until the next one, at most
+ * `most`. */
+static int64_t expire(rlk_transport *t, int64_t most) {
+    const int64_t now_ms = rlk_clock_monotonic_ms();
+    for (rlk_transfer *x = t->flying.first, *next; x != NULL; x = next) {
+        next = x->next;
+        const int64_t left_ms = x->deadline_ms - now_ms;
+        if (left_ms < 0) {
+            abort_flying(t, x, RLK_E_TIMEOUT, "the time allowed has passed");
+        } else {
+            most = rlk_ms_min(most, left_ms + 1); /* its last millisecond must have passed */
+        }
+    }
+    return most;
+}
+
+/* Whatever is wrong with the multi handle now will be wrong with it later. */
+static void give_up(rlk_transport *t, CURLMcode code) {
+    t->broken = true;
+    abort_all(t, code == CURLM_OUT_OF_MEMORY ? RLK_E_NO_MEMORY : RLK_E_NETWORK,
+              curl_multi_strerror(code));
+}
+
+/* Moves everything as far as it goes without waiting; returns how long to wait at most. */
+static int64_t advance(rlk_transport *t, int64_t timeout_ms) {
+    int running = 0;
+    const CURLMcode code = curl_multi_perform(t->multi, &running);
+    collect(t);
+    if (code != CURLM_OK) give_up(t, code);
+    return expire(t, timeout_ms);
+}
+
+size_t rlk_transport_poll(rlk_transport *t, int64_t timeout_ms) {
+    if (t->broken) return t->done.count;
+    const int64_t wait_ms = advance(t, rlk_ms_min(timeout_ms, INT_MAX));
+    if (t->done.count > 0 || wait_ms <= 0) return t->done.count;
+    const CURLMcode code = curl_multi_poll(t->multi, NULL, 0, (int)wait_ms, NULL);
+    if (code != CURLM_OK) {
+        give_up(t, code);
+    } else {
+        advance(t, 0);
+    }
+    return t->done.count;
+}
+
+const rlk_result *rlk_transport_peek(const rlk_transport *t) {
+    return t->done.first != NULL ? &t->done.first->result : NULL;
+}
+
+void rlk_transport_drop(rlk_transport *t) {
+    if (t->done.first != NULL) drop_first(&t->done);
+}
+
+bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
+    rlk_transfer *x = t->flying.first;
+    while (x != NULL && x->result.ticket != ticket)
+        x = x->next;
+    if (x == NULL) return false;
+    abort_flying(t, x, RLK_E_CANCELLED, "the transfer was cancelled");
+    return true;
+}
+
+void rlk_transport_wake(rlk_transport *t) {
+    (void)curl_multi_wakeup(t->multi); /* fails only when a wake is pending already */
+}
+
+rlk_transport_stats rlk_transport_counts(const rlk_transport *t) {
+    rlk_transport_stats stats = t->stats;
+    stats.in_flight = (int64_t)t->flying.count;
+    return stats;
+}
+
+static rlk_span next_word(rlk_span head, size_t *at) {
+    const rlk_span word = {head.ptr + *at, strlen(head.ptr + *at)};
+    *at += word.len + 1;
+    return word;
+}
+
+bool rlk_result_header(const rlk_result *r, size_t *at, rlk_span *name, rlk_span *value) {
+    if (*at >= r->head.len) return false;
+    *name = next_word(r->head, at);
+    *value = next_word(r->head, at);
+    return true;
+}

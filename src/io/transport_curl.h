@@ -1,0 +1,131 @@
+/* Moves HTTP requests, many at once, over libcurl's multi interface.
+ *
+ * Start gives a ticket, poll moves every transfer on, peek and drop hand out what is done, in the
+ * order in which it was done. Whatever was started ends in exactly one completion.
+ *
+ * Invariants:
+ * - A request that is not GET or HEAD is sent at most once. libcurl resends by itself when a kept
+ *   connection dies; here the second send is aborted and the completion says network, sent = true.
+ * - `sent` tells whether the request may have reached the server; no error code tells that.
+ * - Certificates are always verified, redirects never followed, the environment's proxies and
+ *   .netrc never used, no secret ever put into `detail`.
+ *
+ * Ownership: a transport owns its transfers, connections and copies of all it was given; request
+ * and response bytes are wiped before they are given back. Pointers in a request and a config are
+ * only read during the call.
+ * Threads: one thread at a time, whichever, except rlk_transport_wake. Nothing is static, so that
+ * every thread may have a transport of its own. */
+#ifndef RLK_TRANSPORT_CURL_H
+#define RLK_TRANSPORT_CURL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/alloc.h"
+#include "core/err.h"
+#include "core/span.h"
+
+enum {
+    RLK_TRANSPORT_IN_FLIGHT_MAX = 4096, /* more transfers at once are refused: busy */
+    RLK_TRANSPORT_EASY_COUNT_MAX = 16,  /* easy handles kept for the next transfers */
+    RLK_TRANSPORT_CACHE_COUNT_MAX = 64, /* connections kept open */
+    RLK_TRANSPORT_HOST_COUNT_H2 = 4,    /* connections to one host: HTTP/2 shares them */
+    RLK_TRANSPORT_HOST_COUNT_H1 = 64,   /* connections to one host: HTTP/1.1 does not */
+
+    RLK_TRANSPORT_URL_BYTES_MAX = 8192,
+    RLK_TRANSPORT_LINE_BYTES_MAX = 32768, /* one request header */
+    RLK_TRANSPORT_LINE_COUNT_MAX = 64,    /* request headers */
+    RLK_TRANSPORT_BODY_BYTES_MAX = 64 << 20,
+    RLK_TRANSPORT_HEAD_BYTES_MAX = 65536, /* all response headers together */
+    RLK_TRANSPORT_TIMEOUT_MS_MAX = 86400000
+};
+
+typedef enum rlk_http_version { RLK_HTTP_2, RLK_HTTP_1_1 } rlk_http_version;
+
+typedef struct rlk_transport_config {
+    const char *ca_file;           /* PEM; replaces the system's authorities; NULL: the system's */
+    const char *proxy;             /* http:// or https:// URL; NULL: none */
+    const char *client_cert;       /* PEM; NULL: none */
+    const char *client_key;        /* PEM; NULL: in client_cert */
+    const char *user_agent;        /* NULL: none is sent */
+    int64_t connect_timeout_ms;    /* name, TCP, proxy and TLS together */
+    size_t response_bytes_max;     /* the body's cap where a request names none */
+    rlk_http_version http_version; /* RLK_HTTP_2 falls back to 1.1 */
+    bool allow_http_loopback;      /* http:// to 127.0.0.1, ::1 and localhost */
+} rlk_transport_config;
+
+/* The spans of method, url and headers are followed by a NUL, as Lua's strings are. */
+typedef struct rlk_request {
+    rlk_span method;         /* GET HEAD POST PUT PATCH DELETE OPTIONS */
+    rlk_span url;            /* no credentials in it */
+    const rlk_span *headers; /* "Name: value", no CR, LF or NUL */
+    size_t header_count;
+    rlk_span body;             /* ptr == NULL: none; GET and HEAD carry none */
+    int64_t timeout_ms;        /* for the whole attempt; at least 1 */
+    size_t response_bytes_max; /* 0: the transport's */
+} rlk_request;
+
+/* A completion. Its pointers live until it is dropped. */
+typedef struct rlk_result {
+    int64_t ticket;
+    rlk_err error;      /* RLK_OK: an answer came, whatever its status */
+    const char *detail; /* text for people when error is set; "" otherwise */
+    bool sent;          /* the request may have reached the server */
+    bool reused;        /* it went out over a kept connection */
+    int64_t time_ms;    /* from start to completion */
+
+    int status; /* from here on: only when error is RLK_OK */
+    const char *http_version;
+    rlk_span body;
+    rlk_span head; /* read it with rlk_result_header */
+} rlk_result;
+
+typedef struct rlk_transport_stats {
+    int64_t started;     /* transfers */
+    int64_t reused;      /* transfers that went out over a kept connection */
+    int64_t connections; /* connections made */
+    int64_t in_flight;
+} rlk_transport_stats;
+
+typedef struct rlk_transport rlk_transport;
+
+/* Opens a transport. On failure *out is NULL and *detail says why, as a constant text. */
+rlk_err rlk_transport_open(rlk_transport **out, const rlk_alloc *alloc,
+                           const rlk_transport_config *config, const char **detail);
+
+/* Cancels what is in flight, closes every connection, frees everything. NULL is allowed. Takes no
+ * noticeable time, even while a resolver does not answer. */
+void rlk_transport_close(rlk_transport *t);
+
+/* Starts a transfer; its ticket is positive and never used again. invalid_request, busy, no_memory
+ * or closed come back at once, with a constant *detail, and start nothing. */
+rlk_err rlk_transport_start(rlk_transport *t, const rlk_request *request, int64_t *ticket,
+                            const char **detail);
+
+/* Moves the transfers on. Waits at most timeout_ms, and not at all when a completion is waiting;
+ * may come back early with nothing done (a signal, a wake, a timer of libcurl's). Returns how many
+ * completions are waiting. */
+size_t rlk_transport_poll(rlk_transport *t, int64_t timeout_ms);
+
+/* The oldest completion, or NULL. It stays in the transport until it is dropped, so that a caller
+ * who fails half-way loses nothing. */
+const rlk_result *rlk_transport_peek(const rlk_transport *t);
+
+/* Gives the oldest completion back. */
+void rlk_transport_drop(rlk_transport *t);
+
+/* Ends a transfer; its completion is `cancelled`. False when the ticket is not in flight. */
+bool rlk_transport_cancel(rlk_transport *t, int64_t ticket);
+
+/* Ends a poll that waits, or else the next one. The only call that any thread may make at any time
+ * between open and close. */
+void rlk_transport_wake(rlk_transport *t);
+
+rlk_transport_stats rlk_transport_counts(const rlk_transport *t);
+
+/* Steps through a result's headers in order: starts at *at == 0, false at the end. Names are in
+ * lower case; a name that came twice comes twice. */
+bool rlk_result_header(const rlk_result *r, size_t *at, rlk_span *name, rlk_span *value);
+
+#endif
