@@ -193,7 +193,7 @@ test-install: $(call module,5.4) $(call module,luajit)
 
 test-tidy: $(call module,5.4)
 	@$(SUITE) tidy "the project's rules" \
-	  $(call lua,5.4,$(LUA)) $(BUSTED) spec/tidy_spec.lua
+	  $(call lua,5.4,$(LUA)) $(BUSTED) spec/tidy_spec.lua spec/readme_spec.lua
 
 test-core: $(call tests,5.4)
 	@$(SUITE) core "C tests" $(EACH) "" $^

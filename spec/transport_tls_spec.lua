@@ -146,8 +146,9 @@ describe("transport over TLS #network", function()
     local function child(environment, ...)
       local words = {}
       for i, word in ipairs({ ... }) do words[i] = shell.quote(word) end
-      local said = shell.run(("env LUA_PATH=%s LUA_CPATH=%s %s %s spec/support/transport_child.lua %s"):format(
-        shell.quote(package.path), shell.quote(package.cpath), environment, interpreter, table.concat(words, " ")))
+      local said = shell.run(("env LUA_PATH=%s LUA_CPATH=%s %s timeout 20 %s %s %s"):format(
+        shell.quote(package.path), shell.quote(package.cpath), environment, interpreter,
+        "spec/support/transport_child.lua", table.concat(words, " ")))
       local lines = {}
       for name, value in said:gmatch("([%w_]+) ([^\n]+)\n") do lines[name] = value end
       return lines

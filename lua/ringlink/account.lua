@@ -20,10 +20,18 @@ Account.__name = "ringlink.account"
 
 --- A handle. Without `key` it means the account's current grant, at each call anew.
 ---@param client ringlink.Client
----@param fields { id: string?, key: string?, user: string? }
+---@param fields { id: string?, key: string?, user: string?, problem: ringlink.Error? }
 ---@return ringlink.Account
 function M.new(client, fields)
-  return setmetatable({ client = client, id = fields.id, key = fields.key, user = fields.user }, Account)
+  return setmetatable({ client = client, id = fields.id, key = fields.key, user = fields.user,
+    problem = fields.problem }, Account)
+end
+
+--- Whether a value is such a handle.
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == Account
 end
 
 --- Whether this handle may use a grant: with a user, only theirs.
@@ -42,6 +50,7 @@ end
 ---@return { key: string, row: table }? entry
 ---@return ringlink.Error?
 function Account:grant()
+  if self.problem then return nil, self.problem end
   local entry
   if self.id then
     entry = grants.representative(grants.of_account(self.client, self.id))

@@ -85,6 +85,15 @@ function Client:open_transport()
   return transport
 end
 
+--- Gives up a transport that failed as a whole; the next call opens another.
+---@param transport userdata
+function Client:drop_transport(transport)
+  if transport == nil or self.transport ~= transport then return end
+  loop.forget(transport)
+  transport:close()
+  self.transport = nil
+end
+
 --- A random number in [0, 1).
 ---@return number
 function Client:random_unit()
@@ -152,6 +161,12 @@ function Client:confirm(claim, q)
   return link.confirm(self, claim, q)
 end
 
+local function check_handle(call, handle)
+  if not account.is(handle) then
+    errors.misuse(call .. ": needs an account, as exchange, link or account return it", 2)
+  end
+end
+
 --- The PATCH: status or identifier of a link that exists.
 ---@param handle ringlink.Account
 ---@param q { status: string?, account_identifier: string?, unmasked: boolean? }
@@ -159,6 +174,7 @@ end
 ---@return ringlink.Error?
 function Client:update(handle, q)
   if self.closed then return errors.fail("closed") end
+  check_handle("update", handle)
   return link.update(self, handle, q)
 end
 
@@ -169,6 +185,7 @@ end
 ---@return ringlink.Error?
 function Client:complete(handle, q)
   if self.closed then return errors.fail("closed") end
+  check_handle("complete", handle)
   return link.complete(self, handle, q)
 end
 
@@ -186,7 +203,10 @@ end
 ---@param options { user: string? }?
 ---@return ringlink.Account
 function Client:account(id, options)
-  return account.new(self, { id = id, user = options and options.user })
+  local user = options and options.user
+  local _, problem = check.account_id(id)
+  if user ~= nil and not problem then _, problem = check.user(user) end
+  return account.new(self, { id = id, user = user, problem = problem })
 end
 
 local function query_of(self, filter)
@@ -290,11 +310,7 @@ function Client:close()
   if self.closed then return end
   for _, flight in pairs(self.flights) do pcall(self.runtime.join, flight.task) end
   self.closed = true
-  if self.transport then
-    loop.forget(self.transport)
-    self.transport:close()
-    self.transport = nil
-  end
+  self:drop_transport(self.transport)
   self.store:close()
   for _, secret in ipairs(self.options.client_secret) do secret:wipe() end
 end

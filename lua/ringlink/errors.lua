@@ -33,10 +33,17 @@ for _, entry in ipairs(core.errors) do by_code[entry.code] = entry end
 
 local SECRET_RUN = "[%w%-_%.~%+/=]+"
 local SECRET_RUN_BYTES_MIN = 20
+local UUID_BYTES = 36
 local TEXT_BYTES_MAX = 200
 
+-- Long words are no secrets: plain ones, names like unsupported_grant_type, and the ids of errors.
+local function is_word(run)
+  return run:match("^%a+$") or run:match("^[%l_]+$")
+    or (#run == UUID_BYTES and run:match("^%x+%-%x+%-%x+%-%x+%-%x+$"))
+end
+
 local function hide_long(run)
-  if #run >= SECRET_RUN_BYTES_MIN and not run:match("^%a+$") then return "****" end
+  if #run >= SECRET_RUN_BYTES_MIN and not is_word(run) then return "****" end
 end
 
 --- Makes text from the wire fit to be shown: printable, short, and without anything that is long
@@ -47,6 +54,16 @@ function M.scrub(text)
   if type(text) ~= "string" then return nil end
   text = text:sub(1, TEXT_BYTES_MAX):gsub("[%c\127]", " ")
   return (text:gsub(SECRET_RUN, hide_long))
+end
+
+--- The first error in a body as Ring (JSON:API) or OAuth (RFC 6749) writes it; an empty table for
+--- any other body.
+---@param body any decoded JSON
+---@return { title: any, detail: any, id: any }
+function M.first(body)
+  if type(body) ~= "table" then return {} end
+  if type(body.errors) == "table" and type(body.errors[1]) == "table" then return body.errors[1] end
+  return { title = body.error, detail = body.error_description }
 end
 
 local function compose(entry, detail)

@@ -77,7 +77,8 @@ local function unfinished(client, key, in_doubt, cause)
     local row, problem = grants.update(client, key, function() return { sent_ms = grants.NONE } end)
     if not row then return nil, problem end
   end
-  if cause.status and cause.code ~= "rate_limited" and cause.status < 500 then
+  local status = cause.status
+  if status and status >= 400 and not ring.is_doubtful(status) then
     return errors.fail("exchange_refused", { stage = "exchange", cause = cause,
       status = cause.status, title = cause.title, detail = cause.title or cause.code })
   end

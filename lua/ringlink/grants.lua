@@ -214,9 +214,10 @@ end
 
 --- All grants of an account, newest first.
 ---@param client ringlink.Client
----@param account_id string
+---@param account_id string? nil has no grants
 ---@return { key: string, row: table }[]
 function M.of_account(client, account_id)
+  if account_id == nil then return {} end
   local list = client.store:find({ account = account_id })
   table.sort(list, newer)
   return list

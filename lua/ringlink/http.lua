@@ -29,17 +29,33 @@ local M = {}
 ---@field json any?            decoded, when the body is JSON
 ---@field attempts integer
 ---@field maybe_before boolean an earlier attempt may have been processed
+---@field ambiguous boolean    that, or this answer does not rule it out
 
-local function send(client, call)
+local function request_of(client, call)
+  local left_ms = call.deadline_ms - client.clock.monotonic_ms()
+  return {
+    method = call.method, url = call.url, headers = call.headers, body = call.body,
+    timeout_ms = math.max(1, math.min(call.timeout_ms or client.options.timeout_ms, left_ms)),
+    response_bytes_max = call.response_bytes_max,
+  }
+end
+
+-- A transport that failed as a whole is replaced by a new one, once.
+local function start(client, call, replaced)
   local transport, err = client:open_transport()
   if not transport then return nil, err end
-  local ticket, code, detail = transport:start({
-    method = call.method, url = call.url, headers = call.headers, body = call.body,
-    timeout_ms = math.max(1, math.min(call.timeout_ms or client.options.timeout_ms,
-      call.deadline_ms - client.clock.monotonic_ms())),
-    response_bytes_max = call.response_bytes_max,
-  })
-  if not ticket then return errors.fail(code, { stage = call.stage, detail = detail }) end
+  local ticket, code, detail = transport:start(request_of(client, call))
+  if ticket then return transport, ticket end
+  if code == "closed" and not replaced then
+    client:drop_transport(transport)
+    return start(client, call, true)
+  end
+  return errors.fail(code, { stage = call.stage, detail = detail })
+end
+
+local function send(client, call)
+  local transport, ticket = start(client, call, false)
+  if not transport then return nil, ticket end
   return client.runtime.await(transport, ticket)
 end
 
@@ -70,15 +86,16 @@ local function observe_limits(client, result, wait_ms)
   client.limiter:observe(client.clock.monotonic_ms(), remaining, limited)
 end
 
+-- Contract 8: an offline device is no trouble of Ring's, repeating does not help.
 local function device_offline(result)
-  return result.status == 503 and result.json ~= nil and type(result.json) == "table"
-    and type(result.json.errors) == "table" and type(result.json.errors[1]) == "table"
-    and result.json.errors[1].title == "Device Unavailable"
+  return result.status == 503 and errors.first(result.json).title == "Device Unavailable"
 end
 
-local function decode_json(result)
-  local kind = result.headers and result.headers["content-type"]
-  if kind and kind:find("json", 1, true) then result.json = json.decode(result.body) end
+-- Where JSON is expected it is read whatever the answer calls itself.
+local function decode_json(call, result)
+  if result.error then return end
+  local kind = result.headers["content-type"] or ""
+  if call.accept or kind:find("json", 1, true) then result.json = json.decode(result.body) end
 end
 
 -- An answer of 200 that cannot be read was lost as surely as one that never came.
@@ -101,12 +118,29 @@ local function decide(client, call, result, state)
   })
 end
 
+local READS = { GET = true, HEAD = true }
+
+-- Whether an attempt may have been processed although its answer does not say so (design
+-- "Ambiguity"). A plain call's 429 is taken at its word.
+local function may_have_worked(call, result)
+  if READS[call.method] then return false end
+  if result.error then return result.sent or false end
+  local limited = result.status == 429 and call.kind ~= "once"
+  return result.status >= 500 or result.status == 408 or limited
+end
+
 local function wire_error(call, result, state)
-  local maybe = state.maybe_before or result.sent
+  local maybe = state.maybe_before or may_have_worked(call, result)
   return errors.new(result.error, {
     stage = call.stage, status = result.status, attempts = state.attempts, detail = result.detail,
-    ambiguous = (maybe and call.kind ~= "safe") or nil,
+    ambiguous = maybe or nil,
   })
+end
+
+-- This attempt was never made; an earlier one may still have been processed.
+local function unstarted(call, err, state)
+  err.ambiguous = (state.maybe_before and call.kind ~= "safe") or nil
+  return err
 end
 
 local function tell(client, name, call, fields)
@@ -121,7 +155,7 @@ local function one_attempt(client, call, state)
   tell(client, "request", call, { attempt = state.attempts })
   local result, err = send(client, call)
   if not result then return nil, err end
-  decode_json(result)
+  decode_json(call, result)
   if unreadable(call, result) then result.error, result.sent = "bad_response", true end
   state.retry_after_ms = retry_after_ms(client, result)
   observe_limits(client, result, state.retry_after_ms)
@@ -137,6 +171,7 @@ local function conclude(call, result, state)
   if result.error then return nil, wire_error(call, result, state) end
   result.attempts = state.attempts
   result.maybe_before = state.maybe_before
+  result.ambiguous = state.maybe_before or may_have_worked(call, result)
   result.retry_after_ms = state.retry_after_ms
   return result
 end
@@ -159,12 +194,12 @@ function M.call(client, call)
     started_ms = client.clock.monotonic_ms() }
   while true do
     local turn, err = await_turn(client, call)
-    if not turn then return nil, err end
+    if not turn then return nil, unstarted(call, err, state) end
     local result, failure = one_attempt(client, call, state)
-    if not result then return nil, failure end
+    if not result then return nil, unstarted(call, failure, state) end
     local verdict, wait_ms = decide(client, call, result, state)
     if verdict ~= "repeat" then return conclude(call, result, state) end
-    state.maybe_before = state.maybe_before or result.sent
+    state.maybe_before = state.maybe_before or may_have_worked(call, result)
     client.clock.sleep(wait_ms / 1000)
   end
 end

@@ -30,9 +30,7 @@ end
 
 -- Whether Ring may have done what this error is about.
 local function may_have_happened(err)
-  if err.ambiguous then return true end
-  local status = err.status
-  return status ~= nil and (status >= 500 or status == 429 or status == 408)
+  return err.ambiguous or ring.is_doubtful(err.status)
 end
 
 local function in_doubt(err)

@@ -252,6 +252,7 @@ function M.link(client, q)
 end
 
 local function find_linked(client, account, states)
+  if account.problem then return nil, account.problem end
   for _, entry in ipairs(grants.of_account(client, account.id)) do
     if states[entry.row.state] and account:may_use(entry.row) then return entry end
   end

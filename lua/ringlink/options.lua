@@ -254,6 +254,14 @@ local function with_default_clock(given, default_clock)
   return clock
 end
 
+--- Every option with its default, for the README's check.
+---@return { name: string, default: any }[]
+function M.list()
+  local list = {}
+  for i, spec in ipairs(SPECS) do list[i] = { name = spec[1], default = spec.default } end
+  return list
+end
+
 --- Reads and checks the options of `ringlink.new`.
 ---@param given any
 ---@param default_clock { now_ms: function, monotonic_ms: function, sleep: function }

@@ -27,12 +27,6 @@ local BY_STATUS = {
   [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [429] = "rate_limited",
 }
 
-local function first_error(body)
-  if type(body) ~= "table" then return {} end
-  if type(body.errors) == "table" and type(body.errors[1]) == "table" then return body.errors[1] end
-  return { title = body.error, detail = body.error_description }
-end
-
 local function code_of(response, title)
   local by_title = title and BY_TITLE[title:lower()]
   local titled = by_title and (response.status == 400 or response.status == 503)
@@ -44,18 +38,25 @@ end
 ---@param stage string
 ---@return ringlink.Error
 function M.error(response, stage)
-  local body = first_error(response.json)
+  local body = errors.first(response.json)
   local title = errors.scrub(body.title)
   local code = code_of(response, title)
   local said = errors.scrub(body.detail)
   return errors.new(code, {
     stage = stage, status = response.status, title = title, ring_id = errors.scrub(body.id),
-    attempts = response.attempts, ambiguous = response.maybe_before or nil,
+    attempts = response.attempts, ambiguous = response.ambiguous or nil,
     retry_after = response.retry_after_ms and response.retry_after_ms / 1000 or nil,
     retryable = code == "ring_error" and response.status >= 500 or nil,
     detail = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
       said and ", " .. said or ""),
   })
+end
+
+--- Whether an answer may hide that Ring has done what was asked.
+---@param status integer?
+---@return boolean
+function M.is_doubtful(status)
+  return status ~= nil and (status >= 500 or status == 429 or status == 408)
 end
 
 local function is_ok(response)
@@ -125,7 +126,7 @@ function M.token(client, form, spec)
     err = problem
     if not response then break end
     if is_ok(response) then return read_tokens(client, response) end
-    maybe = maybe or response.maybe_before
+    maybe = maybe or response.maybe_before or M.is_doubtful(response.status)
     err = M.error(response, spec.stage)
     if err.title ~= "invalid_client" then break end
   end

@@ -141,12 +141,15 @@ local function mark_relink(client, notes, key, sent, err)
   end
   local row, load_err = grants.load(client, key)
   if not row then return nil, load_err end
-  if row.state ~= "relink" then
-    local marked, refusal = grants.apply(client, notes, key, "relink",
-      { guard = guard, changes = { relink_code = err.code } })
-    if not marked then return nil, refusal end
-    notes[#notes + 1] = { "relink_required", client:handle(key, marked), err }
+  local changes = { relink_code = err.code }
+  if not err.ambiguous then changes.intent, changes.intent_ms = grants.NONE, grants.NONE end
+  if row.state == "relink" then
+    grants.update(client, key, function(now) return now.fingerprint == sent and changes or nil end)
+    return nil, err
   end
+  local marked, refusal = grants.apply(client, notes, key, "relink", { guard = guard, changes = changes })
+  if not marked then return nil, refusal end
+  notes[#notes + 1] = { "relink_required", client:handle(key, marked), err }
   return nil, err
 end
 
@@ -154,7 +157,8 @@ local function refused(client, notes, key, sent, cause, in_doubt)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
   if row.fingerprint ~= sent then return row end
-  if client.circuit:refused(client.clock.monotonic_ms()) then
+  -- An account that is marked already says nothing new, however often it is tried.
+  if row.state ~= "relink" and client.circuit:refused(client.clock.monotonic_ms()) then
     return note_failure(client, notes, key, errors.new("refresh_circuit_open", { stage = "refresh",
       cause = cause }), in_doubt)
   end
@@ -186,11 +190,9 @@ local function refresh_section(client, notes, key, seen)
   local leased, err = await_lease(client, key, seen)
   if not leased then return nil, err end
   local row, problem = grants.load(client, key)
-  if not row then return nil, problem end
-  if row.fingerprint ~= seen then return row end
-  local rotated, failure = send(client, notes, key, row)
+  if row and row.fingerprint == seen then row, problem = send(client, notes, key, row) end
   client.store:release(key, client.owner)
-  return rotated, failure
+  return row, problem
 end
 
 local function refresh(client, key, seen)

@@ -30,8 +30,8 @@ typedef struct strict_heap {
     size_t bytes_out;
     size_t blocks_out;
     size_t allocations;
-    size_t fail_at;     /* which allocation fails, from 1; 0 for none */
-    bool demand_wiped;  /* every block must be zero when it comes back */
+    size_t fail_at;    /* which allocation fails, from 1; 0 for none */
+    bool demand_wiped; /* every block must be zero when it comes back */
 } strict_heap;
 
 typedef union strict_header {
@@ -52,7 +52,7 @@ static inline void strict_free(strict_heap *heap, void *ptr, size_t bytes) {
 static inline void *strict_alloc(strict_heap *heap, size_t bytes) {
     heap->allocations++;
     if (heap->allocations == heap->fail_at) return NULL;
-    strict_header *header = malloc(sizeof *header + bytes);
+    strict_header *header = calloc(1, sizeof *header + bytes); /* unused bytes count as wiped */
     assert_non_null(header);
     header->bytes = bytes;
     heap->bytes_out += bytes;

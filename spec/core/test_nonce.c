@@ -26,8 +26,8 @@ static int close_ring(void **state) {
 static void computes_the_vector(void **state) {
     const rlk_keyring *ring = *state;
     char out[RLK_NONCE_BYTES];
-    assert_int_equal(
-        rlk_nonce_compute(ring->keys[1], span_of(known_time), span_of(known_id), out), RLK_OK);
+    assert_int_equal(rlk_nonce_compute(ring->keys[1], span_of(known_time), span_of(known_id), out),
+                     RLK_OK);
     assert_memory_equal(out, known, sizeof out);
 }
 
@@ -49,8 +49,11 @@ static void any_changed_byte_matches_nothing(void **state) {
 static void malformed_input_matches_nothing(void **state) {
     const rlk_span id = span_of(known_id);
     const rlk_span time = span_of(known_time);
-    const rlk_span bad[] = {LITERAL(""), {NULL, 0}, {known, RLK_NONCE_BYTES - 1},
-                            {known, RLK_NONCE_BYTES + 1}, LITERAL("\0")};
+    const rlk_span bad[] = {LITERAL(""),
+                            {NULL, 0},
+                            {known, RLK_NONCE_BYTES - 1},
+                            {known, RLK_NONCE_BYTES + 1},
+                            LITERAL("\0")};
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         assert_false(rlk_nonce_matches(*state, bad[i], time, id));
     assert_false(rlk_nonce_matches(*state, span_of(known), LITERAL("x"), id));
@@ -60,23 +63,23 @@ static void malformed_input_matches_nothing(void **state) {
 static void an_empty_ring_matches_nothing(void **state) {
     (void)state;
     const rlk_keyring none = {0};
-    assert_false(
-        rlk_nonce_matches(&none, span_of(known), span_of(known_time), span_of(known_id)));
+    assert_false(rlk_nonce_matches(&none, span_of(known), span_of(known_time), span_of(known_id)));
 }
 
 static void computing_refuses_malformed_input(void **state) {
     static const char long_id[RLK_ACCOUNT_ID_BYTES_MAX + 1] = {'x'};
     rlk_hmac *key = rlk_keyring_newest(*state);
     char out[RLK_NONCE_BYTES];
-    const rlk_span bad_times[] = {
-        LITERAL(""),     LITERAL("-1"),    LITERAL("+1"), LITERAL(" 1"),  LITERAL("1 "),
-        LITERAL("1\0"),  LITERAL("1.5"),   LITERAL("1e3"), LITERAL("0x1"),
-        LITERAL("123456789012345678901"), LITERAL("\xd9\xa1")};
+    const rlk_span bad_times[] = {LITERAL(""),        LITERAL("-1"),
+                                  LITERAL("+1"),      LITERAL(" 1"),
+                                  LITERAL("1 "),      LITERAL("1\0"),
+                                  LITERAL("1.5"),     LITERAL("1e3"),
+                                  LITERAL("0x1"),     LITERAL("123456789012345678901"),
+                                  LITERAL("\xd9\xa1")};
     for (size_t i = 0; i < COUNT_OF(bad_times); i++)
         assert_int_equal(rlk_nonce_compute(key, bad_times[i], LITERAL("a"), out),
                          RLK_E_INVALID_REQUEST);
-    assert_int_equal(rlk_nonce_compute(key, LITERAL("1"), LITERAL(""), out),
-                     RLK_E_INVALID_REQUEST);
+    assert_int_equal(rlk_nonce_compute(key, LITERAL("1"), LITERAL(""), out), RLK_E_INVALID_REQUEST);
     assert_int_equal(rlk_nonce_compute(key, LITERAL("1"), (rlk_span){long_id, sizeof long_id}, out),
                      RLK_E_INVALID_REQUEST);
     assert_int_equal(

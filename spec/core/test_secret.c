@@ -53,8 +53,7 @@ static void has_a_limit(void **state) {
     strict_heap heap = {0};
     const rlk_alloc a = strict_allocator(&heap);
     rlk_secret s;
-    assert_int_equal(rlk_secret_init(&s, &a, (rlk_span){text, sizeof text}),
-                     RLK_E_INVALID_REQUEST);
+    assert_int_equal(rlk_secret_init(&s, &a, (rlk_span){text, sizeof text}), RLK_E_INVALID_REQUEST);
     assert_false(rlk_secret_is_open(&s));
     assert_int_equal(rlk_secret_init(&s, &a, (rlk_span){text, sizeof text - 1}), RLK_OK);
     rlk_secret_deinit(&s);

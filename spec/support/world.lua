@@ -7,6 +7,7 @@
 --   before_each(function() w:reset() end)
 
 local ringlink = require "ringlink"
+local clocks = require "support.clock"
 local sandbox = require "ringlink.sandbox"
 
 local World = {}
@@ -38,6 +39,29 @@ function World:client(options)
   local client = ringlink.new(settings)
   self.clients[#self.clients + 1] = client
   return client
+end
+
+--- A client on whose clock waiting costs nothing; the clock is the second value.
+function World:quick_client(options)
+  local clock = clocks.new()
+  local settings = { clock = clock }
+  for name, value in pairs(options or {}) do settings[name] = value end
+  return self:client(settings), clock
+end
+
+--- Time passes, for a client of `quick_client` and for Ring alike.
+function World:pass_time(clock, ms)
+  clock.advance(ms)
+  assert(self.ring:control("clock", { advance_ms = ms }))
+end
+
+--- Counts, from now on, the attempts a client makes at a stage.
+function World.attempts(_, client, stage)
+  local counted = { n = 0 }
+  client:on("request", function(call)
+    if call.stage == stage then counted.n = counted.n + 1 end
+  end)
+  return counted
 end
 
 --- Orders a fault (the sandbox's `faults`).
@@ -87,6 +111,13 @@ end
 --- How many requests of one call reached the sandbox.
 function World:count(call)
   return #self:journal(call)
+end
+
+--- Ring's status of an account's newest link, in its own words.
+function World:status(account_id)
+  for _, account in ipairs(self:state().accounts) do
+    if account.id == account_id then return account.status end
+  end
 end
 
 --- The sandbox's own view.

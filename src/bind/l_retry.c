@@ -1,4 +1,5 @@
-/* core.retry, core.retry_after_ms, core.http_date_ms: the policy of retry.h for a table that describes an attempt. */
+/* core.retry, core.retry_after_ms, core.http_date_ms: the policy of retry.h for a table that
+ * describes an attempt, and the headers it reads. */
 #include "bind/l_core.h"
 #include "bind/l_util.h"
 #include "core/httpdate.h"
@@ -54,26 +55,24 @@ static int retry_decide(lua_State *L) {
     return 3;
 }
 
-static int retry_after_ms(lua_State *L) {
+/* A header's value in argument 1, now in 2; nil when it is absent or cannot be understood. */
+static int push_parsed(lua_State *L, bool (*parse)(rlk_span text, int64_t now_ms, int64_t *ms)) {
     rlk_span text = {NULL, 0};
     int64_t ms = 0;
     const int64_t now_ms = l_checkms(L, 2);
-    if (l_tospan(L, 1, &text) && rlk_retry_after_parse(text, now_ms, &ms))
+    if (l_tospan(L, 1, &text) && parse(text, now_ms, &ms))
         l_pushint(L, ms);
     else
         lua_pushnil(L);
     return 1;
 }
 
+static int retry_after_ms(lua_State *L) {
+    return push_parsed(L, rlk_retry_after_parse);
+}
+
 static int http_date_ms(lua_State *L) {
-    rlk_span text = {NULL, 0};
-    int64_t ms = 0;
-    const int64_t now_ms = l_checkms(L, 2);
-    if (l_tospan(L, 1, &text) && rlk_httpdate_parse(text, now_ms, &ms))
-        l_pushint(L, ms);
-    else
-        lua_pushnil(L);
-    return 1;
+    return push_parsed(L, rlk_httpdate_parse);
 }
 
 void l_retry_register(lua_State *L) {

@@ -3,12 +3,12 @@
  * The userdata owns its rlk_transport; core == NULL means closed. Spans into Lua strings are used
  * only while the table that anchors them is on the stack. A completion is dropped only when the
  * whole result has become Lua values: an error of Lua's on the way loses and leaks nothing. */
-#include "l_transport.h"
+#include "bind/l_transport.h"
 
 #include <string.h>
 
-#include "../io/transport_curl.h"
-#include "l_util.h"
+#include "io/transport_curl.h"
+#include "bind/l_util.h"
 
 enum {
     CONNECT_TIMEOUT_MS_DEFAULT = 5000,

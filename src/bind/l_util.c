@@ -56,7 +56,7 @@ void l_setbool(lua_State *L, const char *name, bool value) {
 
 /* 2^63 is exact as a double; INT64_MAX is not. */
 static bool fits_int64(lua_Number n) {
-    return n >= -0x1p63 && n < 0x1p63;
+    return n >= -9223372036854775808.0 && n < 9223372036854775808.0;
 }
 
 bool l_toint(lua_State *L, int idx, int64_t *out) {

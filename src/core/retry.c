@@ -64,7 +64,7 @@ static double bounded_random(double random) {
 
 /* Full jitter: anything from nothing to the doubled step, so that many clients spread out. */
 static int64_t backoff_ms(int64_t attempts, double random) {
-    const int64_t doublings = rlk_ms_min(rlk_ms_max(attempts - 1, 0), RLK_RETRY_COUNT_MAX);
+    const int64_t doublings = rlk_ms_min(rlk_ms_max(attempts, 1) - 1, RLK_RETRY_COUNT_MAX);
     const int64_t step = (int64_t)RLK_BACKOFF_MS_MIN << doublings;
     return (int64_t)((double)rlk_ms_min(step, RLK_BACKOFF_MS_MAX) * bounded_random(random));
 }

@@ -75,7 +75,8 @@ end
 
 -- cjson reads every number as a float on Lua 5.4; whole ones become integers again.
 local function whole_numbers(value)
-  if type(value) ~= "table" then return math.tointeger and math.tointeger(value) or value end
+  if type(value) == "number" then return math.tointeger and math.tointeger(value) or value end
+  if type(value) ~= "table" then return value end
   for key, one in pairs(value) do value[key] = whole_numbers(one) end
   return value
 end

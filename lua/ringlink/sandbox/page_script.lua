@@ -1,7 +1,7 @@
 --- The page's script. It builds the document with text only (no markup from data), and sends the
 --- control token in a header; the token comes by the URL's fragment, which no server sees, and stays
 --- in this tab's session storage.
-return [[
+return [==[
 "use strict";
 const find = (id) => document.getElementById(id);
 const make = (tag, text, className) => {
@@ -183,4 +183,4 @@ async function begin() {
 }
 begin();
 setTimeout(tick, 2000);
-]]
+]==]

@@ -18,6 +18,17 @@ local links = {}
 
 local WINDOW_MS = 600 * 1000
 
+-- Two redirects in one millisecond must not share a nonce: the later one is dated back.
+local function fresh_nonce(ring, user, time_ms)
+  local time, nonce
+  repeat
+    time = ("%d"):format(time_ms)
+    nonce, time_ms = ring.key:nonce(time, user.id), time_ms - 1
+  until not ring.nonces[nonce]
+  ring.nonces[nonce] = { user = user, time_ms = time_ms + 1, used = false }
+  return nonce, time
+end
+
 --- Sends the user to the Account Link URL: a fresh nonce.
 ---@param ring table
 ---@param user table
@@ -25,10 +36,7 @@ local WINDOW_MS = 600 * 1000
 ---@param offset_ms number|nil moves the redirect's time, to play a stale or a future link
 ---@return table redirect `{nonce, time, url}`; url is nil when no account_link_url is set
 function links.redirect(ring, user, now_ms, offset_ms)
-  local time_ms = now_ms + (offset_ms or 0)
-  local time = ("%d"):format(time_ms)
-  local nonce = ring.key:nonce(time, user.id)
-  ring.nonces[nonce] = { user = user, time_ms = time_ms, used = false }
+  local nonce, time = fresh_nonce(ring, user, now_ms + (offset_ms or 0))
   user.redirected = true
   if ring.variant.awaiting == "redirect" then
     for _, grant in ipairs(grants.of_user(ring, user)) do
