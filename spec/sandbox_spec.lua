@@ -1,13 +1,12 @@
 --- The sandbox as it runs: nginx, TLS, HTTP/2, kept connections, deliveries, control plane, stop.
---- The rules themselves are in sandbox_rules_spec.lua.
+--- The rules themselves are in sandbox_rules_spec.lua and sandbox_play_spec.lua.
 
-local directory = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
-local support = dofile(directory .. "/sandbox_support.lua")
 local client = require "ringlink.sandbox.client"
 local core = require "ringlink.core"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
 local sandbox = require "ringlink.sandbox"
+local support = require "support.sandbox_live"
 
 local http = support.http
 local INTEGRATIONS = "/v1/accounts/me/app-integrations"
@@ -50,7 +49,7 @@ local function wait_for_hits(partner, count)
   return hits
 end
 
-describe("sandbox over http", function()
+describe("sandbox over http #network", function()
   local partner, sb
 
   setup(function()
@@ -123,7 +122,8 @@ describe("sandbox over http", function()
   describe("webhooks", function()
     it("are delivered, rightly signed, in order", function()
       local one = link(sb)
-      assert.is_true(sb:control("event", { account = one.account, type = "motion_detected", subType = "human" }).queued == 1)
+      local happened = sb:control("event", { account = one.account, type = "motion_detected", subType = "human" })
+      assert.equal(1, happened.queued)
       assert.is_true(sb:control("deliver").done)
       local hits, key = partner:hits(), core.hmac_key { sb.hmac_key }
       local types = {}
@@ -223,8 +223,8 @@ describe("sandbox over http", function()
   it("redirects image downloads to another host name, where the credential is dropped", function()
     local one = link(sb)
     local path = "/v1/devices/" .. sb:control("state").accounts[1].devices[1].id .. "/media/image/download"
-    local reply = http { method = "POST", url = sb.api_url .. path, headers = { "Authorization: Bearer " .. one.access },
-      args = { "--data", "", "-H", "Content-Type: application/json" } }
+    local reply = http { method = "POST", url = sb.api_url .. path,
+      headers = { "Authorization: Bearer " .. one.access, "Content-Type: application/json" }, args = { "--data", "" } }
     assert.equal(303, reply.status)
     local location = reply.headers.location
     assert.truthy(location:find("^http://localhost:%d+/media/"))
@@ -237,6 +237,15 @@ describe("sandbox over http", function()
       assert.equal(401, control_raw(sb, "state").status)
       assert.equal(401, control_raw(sb, "state", { "X-Sandbox-Token: " .. ("0"):rep(#sb.token) }).status)
       assert.equal(200, control_raw(sb, "state", { "X-Sandbox-Token: " .. sb.token }).status)
+    end)
+
+    it("is on Ring's own port as well", function()
+      local tls = assert(sandbox.start { tls = true })
+      assert.are_not.equal(tls.api_url, tls.control_url)
+      local token = "X-Sandbox-Token: " .. tls.token
+      assert.equal(200, control_raw(tls, "state", { token }, tls.api_url).status)
+      assert.equal(401, control_raw(tls, "state", {}, tls.api_url).status)
+      assert(tls:stop())
     end)
 
     it("wants a loopback Host", function()
@@ -297,7 +306,7 @@ describe("sandbox over http", function()
   end)
 end)
 
-describe("sandbox over TLS", function()
+describe("sandbox over TLS #network", function()
   local sb
   setup(function() sb = assert(sandbox.start { tls = true }) end)
   teardown(function() assert(sb:stop()) end)
@@ -317,14 +326,21 @@ describe("sandbox over TLS", function()
     link(sb)
   end)
 
+  -- What curl says, with its own words on errors; bodies are thrown away, certificates not looked at.
+  local function curl_says(version, format, ...)
+    local _, said = process.run(process.line("curl", "-q", "-k", "-sS", version, "-o", "/dev/null", "-w", format, ...))
+    return said
+  end
+
   -- A request on a connection that was used before, in one curl process; tells curl's words and the rows.
   local function on_kept_connection(fault, version)
     local code = sb:control("codes").code
     assert(sb:control("faults", fault))
     local seen = sb:control("state").requests
-    local _, said = process.run(process.line("curl", "-q", "-k", "-sS", version, "-o", "/dev/null", sb.api_url .. "/v1/users/me",
-      "--next", "-k", "-sS", version, "-w", "[%{http_code}]", "-o", "/dev/null", "-d", "grant_type=authorization_code&client_id="
-      .. sb.client_id .. "&client_secret=" .. sb.client_secret .. "&code=" .. code, sb.oauth_url .. "/oauth/token"))
+    local form = "grant_type=authorization_code&client_id=" .. sb.client_id .. "&client_secret=" .. sb.client_secret
+      .. "&code=" .. code
+    local said = curl_says(version, "[%{http_code}]", sb.api_url .. "/v1/users/me", "--next", "-k", "-sS", version,
+      "-w", "[%{http_code}]", "-o", "/dev/null", "-d", form, sb.oauth_url .. "/oauth/token")
     return said, sb:control("requests", { since = tostring(seen) })
   end
 
@@ -358,13 +374,10 @@ describe("sandbox over TLS", function()
   it("cuts bodies off on either protocol, and sends huge ones", function()
     for _, version in ipairs { "--http1.1", "--http2" } do
       assert(sb:control("faults", { call = "me", body = "cut", status = 500 }))
-      local _, said = process.run(process.line("curl", "-q", "-k", "-sS", version, "-o", "/dev/null", "-w", "[%{http_code}]",
-        sb.api_url .. "/v1/users/me"))
-      assert.truthy(said:find("curl: (18)", 1, true))
+      local me = sb.api_url .. "/v1/users/me"
+      assert.truthy(curl_says(version, "[%{http_code}]", me):find("curl: (18)", 1, true))
       assert(sb:control("faults", { call = "me", body = "huge", bytes = 2000000 }))
-      local _, size = process.run(process.line("curl", "-q", "-k", "-sS", version, "-o", "/dev/null", "-w", "%{size_download}",
-        sb.api_url .. "/v1/users/me"))
-      assert.is_true(tonumber(size) > 2000000)
+      assert.is_true(tonumber(curl_says(version, "%{size_download}", me)) > 2000000)
     end
   end)
 
@@ -393,7 +406,7 @@ describe("sandbox over TLS", function()
   end)
 end)
 
-describe("sandbox instances", function()
+describe("sandbox instances #network", function()
   local function is_free(port)
     local _, said = process.run("curl -q -sS --noproxy '*' http://127.0.0.1:" .. port .. "/")
     return said:find("Couldn't connect", 1, true) ~= nil or said:find("onnection refused", 1, true) ~= nil
@@ -435,7 +448,7 @@ describe("sandbox instances", function()
   it("stop in the middle of a slow request", function()
     local one = assert(sandbox.start())
     one:control("faults", { delay_ms = 20000 })
-    process.run("curl -q -s -m 30 " .. one.api_url .. "/x >" .. one.prefix .. "/out & sleep 0.2")
+    process.run("curl -q -s -m 30 " .. one.api_url .. "/x >/dev/null 2>&1 & sleep 0.2")
     local before = core.monotonic_ms()
     assert(one:stop())
     assert.is_true(core.monotonic_ms() - before < 3000)
@@ -443,12 +456,10 @@ describe("sandbox instances", function()
 
   it("say why they do not start, and leave nothing", function()
     local one = assert(sandbox.start())
-    local _, before = process.run("ls -d /tmp/ringlink-sandbox.* | wc -l")
-    local none, problem = sandbox.start { port = one.port }
+    local none, problem = sandbox.start { port = one.port, prefix = one.prefix .. "/second" }
     assert.is_nil(none)
     assert.truthy(problem:find("Address already in use", 1, true))
-    local _, after = process.run("ls -d /tmp/ringlink-sandbox.* | wc -l")
-    assert.equal(before, after)
+    assert.is_false((process.run("test -e " .. one.prefix .. "/second")))
     none, problem = sandbox.start { nginx = "no-such-nginx" }
     assert.is_nil(none)
     assert.truthy(problem:find("nginx"))

@@ -50,6 +50,7 @@ end
 ---@return { key: string, row: table }? entry
 ---@return ringlink.Error?
 function Account:grant()
+  if self.client.closed then return errors.fail("closed") end
   if self.problem then return nil, self.problem end
   local entry
   if self.id then
@@ -182,10 +183,16 @@ local function leave_tombstone(client, account_id)
   return errors.fail("store_busy", { stage = "forget" })
 end
 
-local function pause_at_ring(self, key)
-  return tokens.authorized(self.client, key, function(access)
-    return ring.patch(self.client, access, { status = "awaiting" }, "forget")
+local KNOWN_TO_RING = { awaiting = true, completed = true, relink = true }
+local AS_GOOD_AS_PAUSED = { not_found = true, invalid_transition = true }
+
+local function pause_at_ring(client, entry)
+  if not KNOWN_TO_RING[entry.row.state] then return true end
+  local paused, err = tokens.authorized(client, entry.key, function(access)
+    return ring.patch(client, access, { status = "awaiting" }, "forget")
   end)
+  if paused or (err.stage == "forget" and AS_GOOD_AS_PAUSED[err.code]) then return true end
+  return nil, err
 end
 
 --- Wipes what is held about the account: tokens, identifiers, events. A keyed hash of its id stays
@@ -198,7 +205,7 @@ function Account:forget(options)
   if not entry then return nil, err end
   local client, account_id = self.client, entry.row.account
   if options and options.notify then
-    local told, problem = pause_at_ring(self, entry.key)
+    local told, problem = pause_at_ring(client, entry)
     if not told then return nil, problem end
   end
   if account_id == nil then

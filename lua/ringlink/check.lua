@@ -155,7 +155,7 @@ function M.arguments(call, value, known)
   for name in pairs(value) do
     if not allowed[name] then
       errors.misuse(("%s: unknown argument %q; known are %s"):format(call, tostring(name),
-        table.concat(known, ", ")), 3)
+        table.concat(known, ", ")))
     end
   end
   return value

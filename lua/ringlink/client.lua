@@ -43,7 +43,15 @@ local function runtime_of(name)
     await = function(transport, ticket) return loop.await(transport, ticket, blocking) end,
     join = function(task) return loop.join(task, blocking) end,
     critical = loop.critical,
+    check_may_wait = function() loop.check_may_wait(blocking) end,
   }
+end
+
+-- Its own waiting between attempts is under the same rule.
+local function choose_sleep(options)
+  if options.runtime == "blocking" and options.clock.sleep == loop.sleep then
+    options.clock.sleep = function(seconds) return loop.sleep(seconds, true) end
+  end
 end
 
 --- A new client; mistakes in the options raise.
@@ -51,6 +59,7 @@ end
 ---@return ringlink.Client
 function M.new(given)
   local options = options_reader.read(given, default_clock())
+  choose_sleep(options)
   local self = setmetatable({
     options = options, clock = options.clock, store = options.store, vault = vault.memory(),
     log = log.new(options.log), runtime = runtime_of(options.runtime),
@@ -163,7 +172,7 @@ end
 
 local function check_handle(call, handle)
   if not account.is(handle) then
-    errors.misuse(call .. ": needs an account, as exchange, link or account return it", 2)
+    errors.misuse(call .. ": needs an account, as exchange, link or account return it")
   end
 end
 
@@ -227,6 +236,7 @@ end
 function Client:accounts(filter)
   local query, page, at = query_of(self, filter or {}), nil, 0
   return function()
+    if self.closed then errors.new("closed"):raise() end
     while true do
       if page == nil or at == #page then
         if page and #page < PAGE then return nil end
@@ -286,6 +296,7 @@ end
 ---@return integer? forgotten how many accounts
 ---@return ringlink.Error?
 function Client:forget_user(user)
+  if self.closed then return errors.fail("closed") end
   local checked, err = check.user(user)
   if not checked then return nil, err end
   local forgotten = 0
@@ -305,10 +316,20 @@ function Client:metrics()
   return { calls = calls, transport = self.transport and self.transport:stats() or {} }
 end
 
+-- A section that ends may be followed by the next one of the same flow.
+local function await_sections(self)
+  local _, flight = next(self.flights)
+  while flight do
+    local ok, problem = pcall(self.runtime.join, flight.task)
+    if not ok and not flight.task.done then error(problem, 0) end
+    _, flight = next(self.flights)
+  end
+end
+
 --- Waits for open critical sections, then gives everything back. Later calls answer `closed`.
 function Client:close()
   if self.closed then return end
-  for _, flight in pairs(self.flights) do pcall(self.runtime.join, flight.task) end
+  await_sections(self)
   self.closed = true
   self:drop_transport(self.transport)
   self.store:close()

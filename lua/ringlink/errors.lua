@@ -52,8 +52,16 @@ end
 ---@return string?
 function M.scrub(text)
   if type(text) ~= "string" then return nil end
-  text = text:sub(1, TEXT_BYTES_MAX):gsub("[%c\127]", " ")
-  return (text:gsub(SECRET_RUN, hide_long))
+  text = text:gsub("[%c\127]", " "):gsub(SECRET_RUN, hide_long)   -- a cut secret would look short
+  return text:sub(1, TEXT_BYTES_MAX)
+end
+
+--- Any value, such as what a hook raised, as text fit to be shown.
+---@param value any
+---@return string
+function M.describe(value)
+  local ok, text = pcall(tostring, value)
+  return M.scrub(ok and text or type(value))
 end
 
 --- The first error in a body as Ring (JSON:API) or OAuth (RFC 6749) writes it; an empty table for
@@ -102,11 +110,28 @@ function M.is(value)
   return getmetatable(value) == Error
 end
 
+local LIBRARY = debug.getinfo(1, "S").source:match("^(.*[/\\])errors%.lua$")
+
+local function is_ours(info)
+  return info.what == "C" or (LIBRARY ~= nil and info.source:sub(1, #LIBRARY) == LIBRARY)
+end
+
+-- The level of whoever called the library, for `error` in this function's caller. Counting by hand
+-- would go wrong with every call in between that is a tail call.
+local function level_outside()
+  local level = 3
+  local info = debug.getinfo(level, "S")
+  while info and is_ours(info) do
+    level = level + 1
+    info = debug.getinfo(level, "S")
+  end
+  return info and level - 1 or 0
+end
+
 --- Raises a mistake of the calling program, at the line that made it.
 ---@param message string
----@param level integer? as of `error`, counted from the caller
-function M.misuse(message, level)
-  error("ringlink: " .. message, (level or 1) + 2)
+function M.misuse(message)
+  error("ringlink: " .. message, level_outside())
 end
 
 --- Raises this error, for those who prefer exceptions.

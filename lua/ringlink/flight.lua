@@ -47,6 +47,7 @@ end
 function M.run(client, key, fn, ...)
   local flight = client.flights[key]
   if flight then return client.runtime.join(flight.task) end
+  client.runtime.check_may_wait()
   flight = { notes = {} }
   client.flights[key] = flight
   flight.task = client.runtime.critical(body, client, key, flight, fn, ...)

@@ -83,7 +83,7 @@ end
 
 local function store_failed(problem)
   if errors.is(problem) then return nil, problem end
-  return errors.fail("store_error", { cause = problem, detail = errors.scrub(tostring(problem)) })
+  return errors.fail("store_error", { cause = problem, detail = errors.describe(problem) })
 end
 
 --- A new grant, unless its key is taken.

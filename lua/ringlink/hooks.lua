@@ -100,7 +100,7 @@ function Hooks:tell(name, ...)
     local ok, cause = call(entry, args)
     if not ok then
       local err = hook_failed(name, cause)
-      self.log("error", err.message, { hook = name, cause = errors.scrub(tostring(cause)) })
+      self.log("error", err.message, { hook = name, cause = errors.describe(cause) })
       first = first or err
     end
   end
@@ -120,7 +120,7 @@ function Hooks:ask(name, objection, ...)
     if not ok then return nil, hook_failed(name, answer) end
     if answer == false or (answer == nil and reason ~= nil) then
       return errors.fail(objection, {
-        stage = name, cause = reason, detail = errors.scrub(tostring(reason or "no reason given")),
+        stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
       })
     end
   end

@@ -138,8 +138,8 @@ local function wire_error(call, result, state)
 end
 
 -- This attempt was never made; an earlier one may still have been processed.
-local function unstarted(call, err, state)
-  err.ambiguous = (state.maybe_before and call.kind ~= "safe") or nil
+local function unstarted(err, state)
+  err.ambiguous = state.maybe_before or nil
   return err
 end
 
@@ -194,9 +194,9 @@ function M.call(client, call)
     started_ms = client.clock.monotonic_ms() }
   while true do
     local turn, err = await_turn(client, call)
-    if not turn then return nil, unstarted(call, err, state) end
+    if not turn then return nil, unstarted(err, state) end
     local result, failure = one_attempt(client, call, state)
-    if not result then return nil, unstarted(call, failure, state) end
+    if not result then return nil, unstarted(failure, state) end
     local verdict, wait_ms = decide(client, call, result, state)
     if verdict ~= "repeat" then return conclude(call, result, state) end
     state.maybe_before = state.maybe_before or may_have_worked(call, result)

@@ -30,8 +30,9 @@ end
 ---@return string? nonce 43 characters
 ---@return ringlink.Error?
 function M.nonce(hmac_key, time, account_id)
-  local key, code = core.hmac_key({ hmac_key })
-  if not key then return errors.fail(code, { detail = "hmac_key must be text of 1 to 4096 bytes" }) end
+  local key, code
+  if type(hmac_key) == "string" then key, code = core.hmac_key({ hmac_key }) end
+  if not key then return errors.fail(code or "invalid_option", { detail = "hmac_key must be text of 1 to 4096 bytes" }) end
   local nonce, problem = key:nonce(time, account_id)
   if nonce then return nonce end
   return errors.fail(problem, { detail = "time must be 1 to 20 digits, account_id text" })
@@ -39,15 +40,22 @@ end
 
 --- Masks an identifier the way Ring shows it: user@host becomes u***r@host. Pure.
 ---@param identifier string
----@return string
+---@return string?
+---@return ringlink.Error?
 function M.mask(identifier)
+  if type(identifier) ~= "string" then
+    return errors.fail("invalid_request", { detail = "identifier must be text, not a " .. type(identifier) })
+  end
   return core.mask(identifier)
 end
 
 --- Percent-encodes one path segment or query value. Pure.
----@param text string
+---@param text string|number
 ---@return string
 function M.encode(text)
+  if type(text) ~= "string" and type(text) ~= "number" then
+    errors.misuse("encode: needs text or a number, not a " .. type(text))
+  end
   return url.encode(text)
 end
 

@@ -33,8 +33,10 @@ local function may_have_happened(err)
   return err.ambiguous or ring.is_doubtful(err.status)
 end
 
+-- A refresh that failed on the way knows itself whether trying again helps.
 local function in_doubt(err)
-  err.ambiguous, err.retryable = true, true
+  err.ambiguous = true
+  err.retryable = err.retryable or err.stage ~= "refresh"
   return nil, err
 end
 
@@ -116,9 +118,10 @@ local function post(client, key, row)
 end
 
 local function unsent(client, notes, key, event, was_maybe, err)
-  if was_maybe then return in_doubt(err) end
+  if was_maybe or err.ambiguous then return in_doubt(err) end
   local row, problem = grants.apply(client, notes, key, event)
-  if not row then return nil, problem end
+  local moved = problem and problem.code == "invalid_transition"     -- the refresh made it relink
+  if not row and not moved then return nil, problem end
   return nil, err
 end
 
@@ -169,6 +172,15 @@ local function replace_older(client, notes, row)
   end
 end
 
+-- Ring refuses to change a status: because it has it already? So it is when a PATCH that had worked
+-- was repeated; else one that changes nothing else tells.
+local function has_status_already(client, key, status, repeated)
+  if repeated then return { status = status } end
+  local row = grants.load(client, key)
+  local answer = row and probe_status(client, key, row)
+  return answer and answer.status == status and answer or nil
+end
+
 local function completed(client, notes, key, answer)
   local row, err = grants.apply(client, notes, key, "completed", { changes = {
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
@@ -185,14 +197,16 @@ end
 local function complete_failed(client, notes, key, was_maybe, err)
   local patched = err.stage == "complete"
   if patched and err.status == 404 then return gone(client, notes, key, err) end
-  if patched and err.code == "invalid_transition" and (was_maybe or err.ambiguous) then
-    return completed(client, notes, key, {})       -- the repeat of one that had worked
+  if patched and err.code == "invalid_transition" then
+    local answer = has_status_already(client, key, "completed", was_maybe or err.ambiguous)
+    if answer then return completed(client, notes, key, answer) end
   end
   if patched and may_have_happened(err) then return in_doubt(err) end
   if not patched or err.status == nil then
     return unsent(client, notes, key, "complete_unsent", was_maybe, err)
   end
-  local row, problem = grants.apply(client, notes, key, "complete_refused")
+  local row, problem = grants.apply(client, notes, key, "complete_refused",
+    { changes = { conducted = grants.NONE } })
   if not row then return nil, problem end
   return nil, err
 end
@@ -208,7 +222,8 @@ function M.complete(client, notes, key, identifier)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
   local was_maybe = grants.has(before, "patch_maybe")
-  local row, problem = grants.apply(client, notes, key, "complete_begin")
+  local row, problem = grants.apply(client, notes, key, "complete_begin",
+    { changes = { conducted = true } })           -- every hook has agreed: `work` may finish it
   if not row then return nil, problem end
   local answer, failure = tokens.authorized(client, key, function(access)
     return ring.patch(client, access, { status = "completed", account_identifier = identifier },
@@ -224,6 +239,13 @@ end
 
 -- Updating ------------------------------------------------------------------------------------
 
+local function update_failed(client, notes, key, err)
+  if err.stage ~= "update" then return nil, err end
+  if err.status == 404 then return gone(client, notes, key, err) end
+  if may_have_happened(err) then return in_doubt(err) end
+  return nil, err
+end
+
 --- PATCHes a link that exists: pauses it (`awaiting`) or changes its identifier.
 ---@param client ringlink.Client
 ---@param notes table[]
@@ -235,10 +257,10 @@ function M.update(client, notes, key, fields)
   local answer, err = tokens.authorized(client, key, function(access)
     return ring.patch(client, access, fields, "update")
   end)
-  if not answer then
-    if err.stage == "update" and err.status == 404 then return gone(client, notes, key, err) end
-    return nil, err
+  if not answer and err.code == "invalid_transition" and fields.status then
+    answer = has_status_already(client, key, fields.status, err.ambiguous)
   end
+  if not answer then return update_failed(client, notes, key, err) end
   local changes = { updated_at = answer.updated_at, status = answer.status,
     identifier_shown = answer.account_identifier,
     identifier = fields.account_identifier and client.vault:seal(fields.account_identifier) }

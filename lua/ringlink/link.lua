@@ -74,7 +74,7 @@ local function ask_configure(client, link, configure)
   if not ok then return errors.fail("hook_failed", { stage = "configure", cause = answer }) end
   if answer == false or (answer == nil and reason ~= nil) then
     return errors.fail("configure_failed", { stage = "configure", cause = reason,
-      detail = errors.scrub(tostring(reason or "no reason given")) })
+      detail = errors.describe(reason or "no reason given") })
   end
   return true
 end
@@ -97,13 +97,13 @@ function steps.complete(client, key, _, plan)
   return section(client, key, integration.complete, plan.identifier)
 end
 
-local STOPPED = {
-  unlinked = "unlinked", relink = "relink_required", failed = "not_found",
-  superseded = "not_found", unclaimed = "no_unclaimed_match",
+local ENDED = {
+  unlinked = "unlinked", relink = "relink_required", failed = "not_found", superseded = "not_found",
 }
 
 local function stopped(row)
-  return errors.fail(STOPPED[row.state] or "invalid_transition", { stage = "link",
+  local code = row.state == "unclaimed" and "no_unclaimed_match" or ENDED[row.state]
+  return errors.fail(code or "invalid_transition", { stage = "link",
     detail = "the link is " .. row.state })
 end
 
@@ -111,6 +111,13 @@ end
 
 local function arrived(row, plan)
   return row.state == plan.goal or row.state == "completed"
+end
+
+-- Whether somebody else took the link elsewhere meanwhile: a webhook, another process.
+local function moved(client, key, row, failure)
+  if failure.code ~= "invalid_transition" or failure.status then return false end
+  local now = grants.load(client, key)
+  return now == nil or now.state ~= row.state
 end
 
 local function walk(client, key, plan)
@@ -121,14 +128,19 @@ local function walk(client, key, plan)
     local step = steps[core.link_next(row, client.clock.now_ms())]
     if not step then return stopped(row) end
     local ok, failure = step(client, key, row, plan)
-    if not ok then return nil, failure end
+    if not ok and not moved(client, key, row, failure) then return nil, failure end
   end
   error("ringlink: a link does not end: " .. key)
 end
 
-local function await_other(client, conduct)
-  while not conduct.done do client.clock.sleep(0.01) end
-  return conduct.link, conduct.err
+-- Waits for whoever conducts this grant; its result, when it had the same goal.
+local function await_other(client, other, plan)
+  if other.co == coroutine.running() then
+    return errors.fail("in_progress", { stage = "link",
+      detail = "a hook of this link asked for the link it belongs to" })
+  end
+  while not other.done do client.clock.sleep(0.01) end
+  if other.goal == plan.goal then return other.link, other.err end
 end
 
 --- Takes a claimed grant on to a goal. Of several callers in this process one does it and the others
@@ -139,9 +151,11 @@ end
 ---@return ringlink.Link?
 ---@return ringlink.Error?
 function M.conduct(client, key, plan)
-  local other = client.conducts[key]
-  if other then return await_other(client, other) end
-  local conduct = {}
+  while client.conducts[key] do
+    local link, err = await_other(client, client.conducts[key], plan)
+    if link or err then return link, err end
+  end
+  local conduct = { goal = plan.goal, co = coroutine.running() }
   client.conducts[key] = conduct
   local ok, link, err = pcall(walk, client, key, plan)
   client.conducts[key] = nil
@@ -225,14 +239,23 @@ local function read_link(q)
   local given, err = check.arguments("link", q, LINK_ARGUMENTS)
   if not given then return nil, err end
   if q.configure ~= nil and type(q.configure) ~= "function" then
-    errors.misuse("link: configure must be a function", 3)
+    errors.misuse("link: configure must be a function")
   end
   if q.wait_s ~= nil and (type(q.wait_s) ~= "number" or not (q.wait_s >= 0 and q.wait_s <= 60)) then
-    errors.misuse("link: wait_s must be a number of seconds between 0 and 60", 3)
+    errors.misuse("link: wait_s must be a number of seconds between 0 and 60")
   end
   local formed, problem = claim.check_form(q)
   if not formed then return nil, problem end
   return read_claimant(q)
+end
+
+local UNDER_WAY = { matched = true, confirming = true, awaiting = true }
+
+-- From now on `work` may finish it again, as it may a link that was never stopped.
+local function take_up(client, entry)
+  grants.update(client, entry.key, function(row)
+    return UNDER_WAY[row.state] and not row.conducted and { conducted = true } or nil
+  end)
 end
 
 --- The whole link: match, confirm, configure, complete. Idempotent for the same nonce, time and user.
@@ -245,6 +268,7 @@ function M.link(client, q)
   if not claimant then return nil, err end
   claimant.conducted = true
   local own = claim.find_own(client, claimant)
+  if own then take_up(client, own) end
   local key, refusal = own and own.key, nil
   if not key then key, refusal = take_in_time(client, claimant, q.wait_s or 0) end
   if not key then return nil, refusal end
@@ -253,11 +277,23 @@ end
 
 local function find_linked(client, account, states)
   if account.problem then return nil, account.problem end
+  local newest
   for _, entry in ipairs(grants.of_account(client, account.id)) do
-    if states[entry.row.state] and account:may_use(entry.row) then return entry end
+    local usable = account:may_use(entry.row)
+    if usable and states[entry.row.state] then return entry end
+    newest = newest or usable and entry.row
   end
-  return errors.fail("not_found", { stage = "link",
-    detail = "no link of this account is at this step" })
+  if not newest then
+    return errors.fail("not_found", { stage = "link", detail = "no such account here, or not this user's" })
+  end
+  return errors.fail(ENDED[newest.state] or "invalid_transition", { stage = "link",
+    detail = "the link is " .. newest.state })
+end
+
+local function patch(client, key, fields)
+  local row, err = section(client, key, integration.update, fields)
+  if not row then return nil, err end
+  return client:link_of(key, row)
 end
 
 local COMPLETABLE = { awaiting = true, completed = true }
@@ -275,6 +311,9 @@ function M.complete(client, account, q)
   if problem then return nil, problem end
   local entry, missing = find_linked(client, account, COMPLETABLE)
   if not entry then return nil, missing end
+  if identifier and entry.row.state == "completed" then
+    return patch(client, entry.key, { account_identifier = identifier })
+  end
   return M.conduct(client, entry.key, { goal = "completed", configured = true, identifier = identifier })
 end
 
@@ -300,10 +339,7 @@ function M.update(client, account, q)
   end
   local entry, missing = find_linked(client, account, COMPLETABLE)
   if not entry then return nil, missing end
-  local row, failure = section(client, entry.key, integration.update,
-    { status = status, account_identifier = identifier })
-  if not row then return nil, failure end
-  return client:link_of(entry.key, row)
+  return patch(client, entry.key, { status = status, account_identifier = identifier })
 end
 
 return M

@@ -24,7 +24,7 @@ local function flat(fields)
     elseif kind == "string" then
       out[name] = value
     else
-      out[name] = errors.scrub(tostring(value))
+      out[name] = errors.describe(value)
     end
   end
   return out

@@ -10,13 +10,12 @@ local url = require "ringlink.url"
 
 local M = {}
 
-local LEVEL = 4                    -- error level of the line that called `ringlink.new`
 local SECRET_BYTES_MAX = 4096
 local RESPONSE_BYTES_MAX = 256 * 1024 * 1024
 local DAY_S = 86400
 
 local function wrong(name, problem)
-  errors.misuse(("option %s %s"):format(name, problem), LEVEL)
+  errors.misuse(("option %s %s"):format(name, problem))
 end
 
 -- Where a secret's text comes from ------------------------------------------------------------
@@ -39,7 +38,7 @@ end
 
 local function resolve_secret(name, value)
   if type(value) ~= "string" then wrong(name, "must be text, not a " .. type(value)) end
-  local source, rest = value:match("^(%a+):(.+)$")
+  local source, rest = value:match("^(%a+):(.*)$")
   if source == "env" then value = from_environment(name, rest) end
   if source == "file" then value = from_file(name, rest) end
   if #value == 0 or #value > SECRET_BYTES_MAX or value:find("[%c]") then
@@ -72,7 +71,7 @@ end
 function read.number(name, value, spec)
   if type(value) ~= "number" or value ~= value then wrong(name, "must be a number") end
   if value < spec.min or value > spec.max then
-    wrong(name, ("must lie between %d and %d"):format(spec.min, spec.max))
+    wrong(name, ("must lie between %s and %s"):format(spec.min, spec.max))
   end
   return value
 end
@@ -111,7 +110,7 @@ end
 
 local function loopback(address)
   local host = address:match("^http://([^:/]+)")
-  return host == "127.0.0.1" or host == "localhost" or address:match("^http://%[::1%]") ~= nil
+  return host == "127.0.0.1" or host == "localhost" or (address .. "/"):match("^http://%[::1%][:/]") ~= nil
 end
 
 function read.url(name, value, _, options)
@@ -267,7 +266,7 @@ end
 ---@param default_clock { now_ms: function, monotonic_ms: function, sleep: function }
 ---@return table options complete, secrets in C memory
 function M.read(given, default_clock)
-  if type(given) ~= "table" then errors.misuse("new needs a table of options", LEVEL - 1) end
+  if type(given) ~= "table" then errors.misuse("new needs a table of options") end
   refuse_unknown(given)
   local options = { clock = with_default_clock(given, default_clock) }
   for _, spec in ipairs(SPECS) do

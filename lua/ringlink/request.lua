@@ -41,6 +41,19 @@ local function check_shape(spec)
     if type(value) ~= KNOWN[name] then return invalid(("%s must be a %s"):format(name, KNOWN[name])) end
   end
   if spec.body and spec.json then return invalid("give body or json, not both") end
+  local timeout_ms = spec.timeout_ms or 1
+  if timeout_ms ~= timeout_ms or timeout_ms <= 0 then return invalid("timeout_ms must be above 0") end
+  return true
+end
+
+local SCALAR = { string = true, number = true, boolean = true }
+
+local function check_query(query)
+  for name, value in pairs(query or {}) do
+    if type(name) ~= "string" or not SCALAR[type(value)] then
+      return invalid("query must map names to text, numbers or booleans")
+    end
+  end
   return true
 end
 
@@ -98,6 +111,8 @@ local function build(client, spec)
   if not ok then return nil, err end
   ok, err = check_path(spec.path)
   if not ok then return nil, err end
+  ok, err = check_query(spec.query)
+  if not ok then return nil, err end
   local method = spec.method or "GET"
   if not method:match("^%u+$") or #method > 16 then return invalid("method must be like GET or POST") end
   local lines, problem = header_lines(spec)
@@ -114,32 +129,49 @@ local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308
 
 local function absolute(client, location, from)
   if location:match("^/[^/]") then return url.origin(from) .. location end
-  local secure = location:match("^https://") ~= nil
-  local local_http = client.options.allow_http_loopback and location:match("^http://") ~= nil
+  local origin = url.origin(location)
+  if not origin or origin:find("@", 1, true) then return nil end
+  local secure = origin:match("^https://") ~= nil
+  local local_http = client.options.allow_http_loopback and origin:match("^http://") ~= nil
   return (secure or local_http) and location or nil
 end
 
+local function location_of(response)
+  return REDIRECTS[response.status] and response.headers.location or nil
+end
+
+local function misled(problem)
+  return errors.fail("bad_response", { stage = "request", detail = problem })
+end
+
 local function follow(client, response, from)
+  local err
   for _ = 1, REDIRECTS_MAX do
-    local location = REDIRECTS[response.status] and response.headers.location
+    local location = location_of(response)
     if not location then return response end
-    local target = absolute(client, location, from)
-    if not target then
-      return errors.fail("bad_response", { stage = "request", detail = "redirected to no https URL" })
-    end
-    local err
+    from = absolute(client, location, from)
+    if not from then return misled("redirected to no https URL") end
     response, err = http.call(client, { stage = "request", kind = "safe", method = "GET",
-      url = target, headers = {} })
+      url = from, headers = {} })
     if not response then return nil, err end
-    from = target
+    response.elsewhere = true
   end
-  return errors.fail("bad_response", { stage = "request", detail = "too many redirects" })
+  if location_of(response) then return misled("too many redirects") end
+  return response
 end
 
 -- Sending -------------------------------------------------------------------------------------
 
+local ELSEWHERE = "follow"              -- the stage of another host's answer, which got no token
+
+local function is_token_refused(_, err)
+  return err ~= nil and err.status == 401 and err.stage ~= ELSEWHERE
+end
+
 local function answer(response)
-  if response.status >= 400 then return nil, ring.error(response, "request") end
+  if response.status >= 400 then
+    return nil, ring.error(response, response.elsewhere and ELSEWHERE or "request")
+  end
   return { status = response.status, headers = response.headers, body = response.body,
     json = response.json }
 end
@@ -161,7 +193,7 @@ function M.send(client, key, spec)
       if not response then return nil, problem end
     end
     return answer(response)
-  end)
+  end, is_token_refused)
 end
 
 -- Pages ---------------------------------------------------------------------------------------
@@ -171,7 +203,7 @@ local function next_path(client, body)
   if type(link) ~= "string" then return nil end
   local origin = url.origin(client.options.api_url)
   if link:sub(1, #origin + 1) == origin .. "/" then link = link:sub(#origin + 1) end
-  if link:match("^/[^/]") then return link end
+  if link:match("^/[^/\\]") then return link end
   errors.new("bad_response", { stage = "request", detail = "links.next leads elsewhere" }):raise()
 end
 
@@ -185,7 +217,7 @@ end
 ---@param query table?
 ---@return fun(): table?
 function M.pages(account, path, query)
-  local at, seen = url.with_query(path, query), {}
+  local at, seen = type(path) == "string" and url.with_query(path, query) or "", {}
   return function()
     if at == nil or seen[at] then return nil end
     seen[at] = true

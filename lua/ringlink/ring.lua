@@ -42,11 +42,13 @@ function M.error(response, stage)
   local title = errors.scrub(body.title)
   local code = code_of(response, title)
   local said = errors.scrub(body.detail)
+  local retryable                      -- as the list of errors says, but for what Ring refuses
+  if code == "ring_error" then retryable = M.is_doubtful(response.status) end
   return errors.new(code, {
     stage = stage, status = response.status, title = title, ring_id = errors.scrub(body.id),
     attempts = response.attempts, ambiguous = response.ambiguous or nil,
     retry_after = response.retry_after_ms and response.retry_after_ms / 1000 or nil,
-    retryable = code == "ring_error" and response.status >= 500 or nil,
+    retryable = retryable,
     detail = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
       said and ", " .. said or ""),
   })

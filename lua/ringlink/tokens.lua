@@ -273,9 +273,14 @@ function M.authorized(client, key, call, refused_when)
   local result, failure = call(access)
   local is_refused = refused_when or function(_, e) return e ~= nil and e.status == 401 end
   if not is_refused(result, failure) then return result, failure end
+  local lost = failure and failure.ambiguous
   access, err = renew(client, key, access)
-  if not access then return nil, err end
-  return call(access)
+  if access then
+    result, err = call(access)
+    if result ~= nil then return result end
+  end
+  err.ambiguous = err.ambiguous or lost
+  return nil, err
 end
 
 return M

@@ -108,12 +108,20 @@ local function unlink(client, event, notes)
   return true
 end
 
--- Ring sends this only after a POST that worked: it settles one whose answer was lost.
+-- Ring sends this only after a POST that worked: it settles one whose answer was lost, unless it
+-- speaks of an earlier link of the same account.
+local function settles(client, event, row)
+  if row.state ~= "confirming" or not grants.has(row, "post_maybe") then return false end
+  local since_ms = row.claim_ms - client.options.clock_skew_s * 1000
+  return event.time_ms ~= nil and event.time_ms >= since_ms
+end
+
 local function settle(client, event, notes)
   for _, entry in ipairs(grants.of_account(client, event.account_id)) do
-    if entry.row.state == "confirming" and grants.has(entry.row, "post_maybe") then
+    if settles(client, event, entry.row) then
       local row, err = grants.apply(client, notes, entry.key, "settled", { changes = { status = "awaiting" } })
       if not row then return nil, err end
+      notes[#notes + 1] = { "awaiting", client:link_of(entry.key, row) }
     end
   end
   return true
@@ -183,6 +191,7 @@ function M.receive(client, body, signature)
   if event.time_ms and client.clock.now_ms() - event.time_ms > KEEP_MS then
     return errors.fail("event_too_old", { stage = "webhook" })
   end
+  if is_forgotten(client, event) then return "processed" end      -- and nothing of it is kept
   local state, id = store_event(client, event, body)
   if state == "done" then return "duplicate" end
   local owner = next_owner(client)

@@ -89,7 +89,7 @@ local function read_limit(options)
   if not given then return nil, err end
   local limit = given.limit or LIMIT_DEFAULT
   if type(limit) ~= "number" or limit < 1 or limit % 1 ~= 0 then
-    errors.misuse("work: limit must be a whole number of at least 1", 3)
+    errors.misuse("work: limit must be a whole number of at least 1")
   end
   return limit
 end

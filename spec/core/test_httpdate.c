@@ -58,6 +58,16 @@ static void two_digits_near_a_new_century(void **state) {
     assert_int_equal(ms, INT64_C(4102444800000)); /* 2100 */
 }
 
+static void an_absurd_clock_does_no_harm(void **state) {
+    (void)state;
+    int64_t ms = 0;
+    const rlk_span text = LITERAL("Sunday, 06-Nov-94 08:49:37 GMT");
+    assert_true(rlk_httpdate_parse(text, INT64_MIN, &ms));
+    assert_int_equal(ms, 784111777000);
+    assert_true(rlk_httpdate_parse(text, INT64_MAX, &ms)); /* of the century around 9999 */
+    assert_int_equal(ms, INT64_C(253239727777000));
+}
+
 static void what_is_no_date_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -134,6 +144,7 @@ int main(void) {
         cmocka_unit_test(a_wrong_weekday_is_forgiven),
         cmocka_unit_test(two_digits_are_at_most_fifty_years_ahead),
         cmocka_unit_test(two_digits_near_a_new_century),
+        cmocka_unit_test(an_absurd_clock_does_no_harm),
         cmocka_unit_test(what_is_no_date_is_refused),
         cmocka_unit_test(nul_inside_is_junk),
         cmocka_unit_test(every_prefix_is_refused),

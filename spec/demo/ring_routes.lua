@@ -78,7 +78,8 @@ end
 --- Verifies and acts on an event, once however often it comes.
 function ring_routes.webhook()
   local signature = ngx.req.get_headers()["X-Signature"]
-  local entry = arrived { signature = redact.hint(signature) }
+  local digest = tostring(signature):match("^sha256=(.*)$")
+  local entry = arrived { signature = digest and "sha256=" .. redact.hint(digest) or "malformed" }
   local done, err = app.client:webhook(web.body(), signature)
   entry.status, entry.result = done and 200 or webhook_status(err), done or err.code
   web.json(entry.status, ('{"status":"%s"}'):format(entry.result))

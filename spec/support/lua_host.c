@@ -1,6 +1,7 @@
 /* A bare Lua interpreter for runs under sanitizers, which have to be in the program from its start:
  * `lua_host script.lua arguments...` or `lua_host -e code arguments...`. It closes its Lua state,
- * so that leak reports are honest. */
+ * so that leak reports are honest. SIGINT raises "interrupted!" as in lua.c. */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,19 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+
+static lua_State *interrupted;
+
+static void stop(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    lua_sethook(L, NULL, 0, 0);
+    luaL_error(L, "interrupted!");
+}
+
+static void on_interrupt(int number) {
+    signal(number, SIG_DFL);
+    lua_sethook(interrupted, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
 
 static int add_traceback(lua_State *L) {
     luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
@@ -31,6 +45,8 @@ static int run(lua_State *L, int argc, char **argv) {
     luaL_openlibs(L);
     set_arguments(L, argc, argv, script);
     lua_pushcfunction(L, add_traceback);
+    interrupted = L;
+    signal(SIGINT, on_interrupt);
     int e = is_code ? luaL_loadstring(L, argv[2]) : luaL_loadfile(L, argv[1]);
     for (int i = script + 1; e == LUA_OK && i < argc; i++)
         lua_pushstring(L, argv[i]);

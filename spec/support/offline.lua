@@ -7,6 +7,7 @@
 --
 -- The grants go through the core's link machine, so a test cannot put in what could not be there.
 
+local assert = require "luassert"
 local core = require "ringlink.core"
 local grants = require "ringlink.grants"
 local json = require "ringlink.json"

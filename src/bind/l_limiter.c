@@ -13,7 +13,8 @@ static int new_limiter(lua_State *L) {
     const int64_t burst = l_opt_int(L, 1, "burst", 0, 0, INT32_MAX);
     rlk_limiter *l = l_newud(L, sizeof *l, L_LIMITER_MT);
     const rlk_err e = rlk_limiter_init(l, per_s, burst);
-    luaL_argcheck(L, e == RLK_OK, 1, "per_s and burst from 1 to 1000000 expected");
+    luaL_argcheck(L, e == RLK_OK, 1,
+                  "per_s of 0.001 to 1000000 and burst of 1 to 1000000 expected");
     return 1;
 }
 

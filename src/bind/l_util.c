@@ -23,9 +23,8 @@ void *l_newud(lua_State *L, size_t bytes, const char *mt) {
 }
 
 int l_pushfail(lua_State *L, rlk_err e, const char *detail) {
-    const rlk_err_info *info = rlk_err_describe(e);
     lua_pushnil(L);
-    lua_pushstring(L, info != NULL ? info->code : "invalid_request");
+    lua_pushstring(L, rlk_err_describe(e)->code);
     if (detail == NULL) return 2;
     lua_pushstring(L, detail);
     return 3;

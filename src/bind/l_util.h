@@ -31,7 +31,8 @@ void l_newclass(lua_State *L, const char *mt, const luaL_Reg *methods, const lua
  * raises from here on, __gc finds something it can close. Raises only on memory. */
 void *l_newud(lua_State *L, size_t bytes, const char *mt);
 
-/* The one exit for operating failures: pushes nil, code and, unless NULL, detail. `return` it. */
+/* The one exit for operating failures: pushes nil, code and, unless NULL, detail. `return` it. Not
+ * for RLK_OK. */
 int l_pushfail(lua_State *L, rlk_err e, const char *detail);
 
 /* Milliseconds and counts: an integer where Lua has them, else a double. */

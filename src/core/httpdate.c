@@ -4,6 +4,8 @@
  * after a failure every step is void. So each form is a list of steps and one check at the end. */
 #include "core/httpdate.h"
 #include "core/codec.h"
+#include "core/limits.h"
+#include "core/ms.h"
 
 #include <string.h>
 
@@ -140,7 +142,8 @@ static int64_t to_ms(const date *d) {
 
 /* A mean Gregorian year is 365.2425 days; near enough to tell centuries apart. */
 static int year_of(int64_t ms) {
-    return (int)(1970 + ms / INT64_C(31556952000));
+    const int64_t bounded_ms = rlk_ms_min(rlk_ms_max(ms, 0), RLK_TIME_MS_MAX);
+    return (int)(1970 + bounded_ms / INT64_C(31556952000));
 }
 
 /* RFC 9110: a two-digit year that seems to be more than 50 years ahead is in the past. */

@@ -169,13 +169,18 @@ local function turn_until(arrived)
   end
 end
 
+--- Raises foreign_coroutine where nothing can be waited for; to be asked before anything begins.
+---@param blocking boolean? a foreign coroutine may wait too
+function M.check_may_wait(blocking)
+  local _, foreign = current_task()
+  if foreign and not blocking then errors.new("foreign_coroutine"):raise() end
+end
+
 -- Waits until `arrived()` holds. `register(task)` arranges for a task to be woken.
 local function wait_until(arrived, register, blocking)
   if arrived() then return end
-  local task, foreign = current_task()
-  if foreign and not blocking then
-    errors.new("foreign_coroutine"):raise()
-  end
+  M.check_may_wait(blocking)
+  local task = current_task()
   if task then
     if register then register(task) end
     repeat coroutine.yield() until arrived()
@@ -224,7 +229,7 @@ end
 
 local function add_timer(at_ms, task)
   local i = #timers
-  while i > 0 and timers[i].at_ms < at_ms do i = i - 1 end
+  while i > 0 and timers[i].at_ms <= at_ms do i = i - 1 end
   table.insert(timers, i + 1, { at_ms = at_ms, task = task })
 end
 

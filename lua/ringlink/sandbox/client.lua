@@ -13,6 +13,7 @@ local client = {}
 local TIMEOUT_MS = 60000
 local RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 local READS = { state = true, requests = true }
+local to_integer = rawget(math, "tointeger")  -- Lua 5.4 only; LuaJIT has one kind of number
 
 local function query(fields)
   local parts = {}
@@ -73,11 +74,13 @@ local function over_curl(instance, request)
   return tonumber(status), body
 end
 
--- cjson reads every number as a float on Lua 5.4; whole ones become integers again.
-local function whole_numbers(value)
-  if type(value) == "number" then return math.tointeger and math.tointeger(value) or value end
+--- cjson reads every number as a float on Lua 5.4; whole ones become integers again, in place.
+---@param value any
+---@return any
+function client.whole_numbers(value)
+  if type(value) == "number" then return to_integer and to_integer(value) or value end
   if type(value) ~= "table" then return value end
-  for key, one in pairs(value) do value[key] = whole_numbers(one) end
+  for key, one in pairs(value) do value[key] = client.whole_numbers(one) end
   return value
 end
 
@@ -100,7 +103,7 @@ function client.call(instance, name, fields)
   local ok, answer = pcall(cjson.decode, body)
   if not ok then return nil, ("the control plane answered %d without JSON"):format(status) end
   if status ~= 200 then return nil, answer.error or tostring(status) end
-  return whole_numbers(answer)
+  return client.whole_numbers(answer)
 end
 
 ---@param instance table

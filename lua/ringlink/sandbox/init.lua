@@ -86,7 +86,8 @@ end
 local function credentials(self, options)
   self.client_id = options.client_id or "sandbox-client"
   self.client_secret = options.client_secret or process.hex(process.random(24))
-  self.hmac_key = options.hmac_key or process.hex(process.random(32))
+  -- Looks like Base64, as Ring's keys do, so that a client that decodes it is found out.
+  self.hmac_key = options.hmac_key or process.hex(process.random(22)):sub(1, 43) .. "="
   self.token = process.hex(process.random(24))
 end
 
@@ -168,7 +169,8 @@ end
 
 --- Starts an instance.
 ---@param options table|nil see README; unknown options and wrong types raise
----@return table|nil instance `{api_url, oauth_url, ca_file, token, page_url, prefix, pid, client_id, client_secret, hmac_key}`
+---@return table|nil instance `{api_url, oauth_url, ca_file, control_url, page_url, token, prefix, pid, port,
+--- client_id, client_secret, hmac_key}`
 ---@return string|nil problem
 function sandbox.start(options)
   options = options or {}

@@ -13,7 +13,7 @@ local page = {}
 local BODY = [[
 <header>
   <h1>Ring sandbox</h1>
-  <p>You are the Ring user. Ring's clock says <span id="now">…</span>.</p>
+  <p>You are the Ring user. Ring's clock: <span id="now">not read yet</span></p>
   <p id="said" role="status">Loading…</p>
   <noscript><p class="bad">This page needs JavaScript; the control plane under /_sandbox/ does not.</p></noscript>
 </header>
@@ -29,7 +29,8 @@ local BODY = [[
   </section>
   <section hidden aria-labelledby="install-title">
     <h2 id="install-title">Install the partner's app</h2>
-    <div class="row"><label for="who">As</label><select id="who"><option value="">a new Ring account</option></select></div>
+    <div class="row"><label for="who">As</label>
+      <select id="who"><option value="">a new Ring account</option></select></div>
     <div class="row">
       <label><input id="twice" type="checkbox"> deliver the code twice</label>
       <label><input id="at_once" type="checkbox"> redirect at once</label>
@@ -49,9 +50,11 @@ local BODY = [[
     </div>
     <div class="row">
       <label>Next <input id="fault-count" type="number" min="1" value="1"></label>
-      <label>calls of <select id="fault-call"><option value="*">anything</option><option>token</option><option>refresh</option>
-        <option>me</option><option>confirm</option><option>complete</option><option>devices</option></select></label>
-      <label>get <select id="fault-kind"><option>401</option><option>403</option><option>404</option><option>429</option>
+      <label>calls of <select id="fault-call"><option value="*">anything</option><option>token</option>
+        <option>refresh</option><option>me</option><option>confirm</option><option>complete</option>
+        <option>devices</option></select></label>
+      <label>get <select id="fault-kind"><option>401</option><option>403</option><option>404</option>
+        <option>429</option>
         <option>500</option><option>503</option><option value="drop-before">no answer, not done</option>
         <option value="drop-after">no answer, done</option><option value="slow">8 s delay</option>
         <option value="html">an HTML body</option><option value="truncated">truncated JSON</option>
@@ -66,18 +69,20 @@ local BODY = [[
     <p id="accounts-none" class="quiet">None yet: install the app.</p>
     <div id="accounts"></div>
   </section>
-  <section hidden aria-labelledby="webhooks-title">
+  <section class="full" hidden aria-labelledby="webhooks-title">
     <h2 id="webhooks-title">Webhooks</h2>
     <p id="webhooks-none" class="quiet">None yet: they begin when a link is completed and a webhook URL is set.</p>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="webhooks-title"><table>
-      <thead><tr><th scope="col">Event</th><th scope="col">State</th><th scope="col">Answers</th><th scope="col">Account</th></tr></thead>
+      <thead><tr><th scope="col">Event</th><th scope="col">State</th><th scope="col">Answers</th>
+        <th scope="col">Account</th></tr></thead>
       <tbody id="webhooks"></tbody></table></div>
   </section>
-  <section hidden aria-labelledby="requests-title">
+  <section class="full" hidden aria-labelledby="requests-title">
     <h2 id="requests-title">Requests</h2>
     <p id="requests-none" class="quiet">None yet.</p>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="requests-title"><table>
-      <thead><tr><th scope="col">No.</th><th scope="col">Call</th><th scope="col">Answer</th><th scope="col">Request</th><th scope="col">Fault</th></tr></thead>
+      <thead><tr><th scope="col">No.</th><th scope="col">Call</th><th scope="col">Answer</th>
+        <th scope="col">Request</th><th scope="col">Fault</th></tr></thead>
       <tbody id="requests"></tbody></table></div>
   </section>
 </main>

@@ -62,7 +62,8 @@ function offer(answer) {
   place.replaceChildren();
   if (!answer) return;
   for (const one of answer.delivered || []) {
-    place.append(make("p", "Token Exchange URL answered " + (one.status || one.error), one.status === 200 ? "good" : "bad"));
+    const text = "Token Exchange URL answered " + (one.status || one.error);
+    place.append(make("p", text, one.status === 200 ? "good" : "bad"));
   }
   const url = answer.redirect;
   if (url && /^https?:/.test(url)) {
@@ -88,7 +89,8 @@ function accountCard(account) {
   const card = make("div", undefined, "account");
   card.append(make("h3", account.id));
   const line = make("p", "Link: ", "quiet");
-  line.append(make("span", account.status, "status " + (account.status === "completed" ? "good" : "")));
+  const status = account.status === "none" ? "not begun" : account.status;
+  line.append(make("span", status, "status " + (status === "completed" ? "good" : "")));
   line.append(" · " + account.devices.map((one) => one.name + (one.online ? "" : " (offline)")).join(", "));
   card.append(line);
   const device = account.devices[0];
@@ -122,7 +124,10 @@ function drawAccounts(state) {
   const text = JSON.stringify(state.accounts);
   if (text === drawn) return;
   drawn = text;
+  const buttons = () => [...find("accounts").querySelectorAll("button")];
+  const focused = buttons().indexOf(document.activeElement);
   find("accounts").replaceChildren(...state.accounts.map(accountCard));
+  if (focused >= 0 && buttons()[focused]) buttons()[focused].focus();
   find("accounts-none").hidden = state.accounts.length > 0;
   const who = find("who"), chosen = who.value;
   who.replaceChildren(new Option("a new Ring account", ""), ...state.accounts.map((one) => new Option(one.id, one.id)));
@@ -174,7 +179,11 @@ find("key-form").addEventListener("submit", async (event) => {
   begin();
 });
 async function begin() {
-  if (!sessionStorage.getItem(KEY)) { show(false); return; }
+  if (!sessionStorage.getItem(KEY)) {
+    show(false);
+    say("The control token is needed.");
+    return;
+  }
   try {
     show(true);
     await refresh();

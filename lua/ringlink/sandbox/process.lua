@@ -83,9 +83,12 @@ function process.pause()
   process.run("sleep " .. POLL_S)
 end
 
+--- Whether a process runs; one that has ended and only waits for its parent to notice does not.
 ---@param pid string digits
 ---@return boolean
 function process.alive(pid)
+  local state = (process.read("/proc/" .. pid .. "/stat") or ""):match("^%d+ %(.*%) (%a)")
+  if state then return state ~= "Z" end
   return (process.run("kill -0 " .. pid))
 end
 

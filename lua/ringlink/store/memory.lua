@@ -252,11 +252,16 @@ function Store:event_done(id)
   if event then event.state, event.body, event.owner = "done", nil, nil end
 end
 
---- Drops every event of an account.
+local function forget(self, event)
+  if event.alias then self.aliases[event.alias] = nil end
+  event.state, event.body, event.account, event.alias = "done", nil, nil, nil
+end
+
+--- Drops every event of an account; the ids stay.
 ---@param account string
 function Store:event_forget(account)
   for _, event in pairs(self.events) do
-    if event.account == account then event.state, event.body, event.account = "done", nil, nil end
+    if event.account == account then forget(self, event) end
   end
 end
 

@@ -70,12 +70,15 @@ function partner:answer(status, delay_s)
   process.write(self.prefix .. "/answer", ("%d %.3f\n"):format(status, delay_s or 0))
 end
 
---- What came in so far; forgets it.
+--- What came in since the last look.
 ---@return table[]
 function partner:hits()
-  local hits = {}
-  for line in (process.read(self.prefix .. "/hits") or ""):gmatch("[^\n]+") do hits[#hits + 1] = cjson.decode(line) end
-  os.remove(self.prefix .. "/hits")
+  local hits, seen = {}, self.seen or 0
+  for line in (process.read(self.prefix .. "/hits") or ""):sub(seen + 1):gmatch("([^\n]+)\n") do
+    hits[#hits + 1] = cjson.decode(line)
+    seen = seen + #line + 1
+  end
+  self.seen = seen
   return hits
 end
 

@@ -1,0 +1,373 @@
+-- The loop runtime on a virtual clock and scripted transports: nothing here waits for real.
+
+local core = require "ringlink.core"
+local errors = require "ringlink.errors"
+local loop = require "ringlink.runtime.loop"
+local offline = require "support.offline"
+local ringlink = require "ringlink"
+
+local unpack = table.unpack or unpack
+
+describe("loop", function()
+  local now_ms, held, order
+  local real = {}
+
+  setup(function()
+    for _, name in ipairs({ "monotonic_ms", "sleep_ms", "hold_signals", "release_signals" }) do real[name] = core[name] end
+  end)
+
+  before_each(function()
+    now_ms, held, order = 1000, 0, {}
+    core.monotonic_ms = function() return now_ms end
+    core.sleep_ms = function(ms) now_ms = now_ms + ms end
+    core.hold_signals = function() held = held + 1 end
+    core.release_signals = function() held = held - 1 end
+  end)
+
+  after_each(function()
+    for name, fn in pairs(real) do core[name] = fn end
+  end)
+
+  local function note(name) order[#order + 1] = name end
+
+  --- A transport whose tickets complete at given times: { [ticket] = at_ms }.
+  local function scripted(completions)
+    local transport = { ready = {}, polls = 0 }
+    function transport:poll(ms)
+      self.polls = self.polls + 1
+      local next_ms = now_ms + ms
+      for _, at_ms in pairs(completions) do next_ms = math.min(next_ms, math.max(at_ms, now_ms)) end
+      now_ms = next_ms
+      for ticket, at_ms in pairs(completions) do
+        if at_ms <= now_ms then
+          completions[ticket] = nil
+          table.insert(self.ready, { ticket, { status = 200, ticket = ticket } })
+        end
+      end
+    end
+    function transport:take()
+      local done = table.remove(self.ready, 1)
+      if done then return unpack(done) end
+    end
+    return transport
+  end
+
+  --- A transport that fails the test's thread the first time it is polled, as a signal would.
+  local function interrupting()
+    local transport = scripted({ [1] = 1010 })
+    local poll = transport.poll
+    function transport:poll(ms)
+      self.poll = poll
+      error("interrupted", 0)
+      return ms
+    end
+    return transport
+  end
+
+  --- What a function raises in a coroutine that the loop did not start.
+  local function raised_in_coroutine(fn)
+    local ok, raised = coroutine.resume(coroutine.create(fn))
+    assert.is_false(ok)
+    return raised
+  end
+
+  describe("run", function()
+    it("hands over arguments and results, nil among them", function()
+      local results = { n = 0 }
+      local function pack(...) results = { n = select("#", ...), ... } end
+      pack(ringlink.run(function(...) return select("#", ...), ... end, nil, "b", nil))
+      assert.same({ n = 4, 3, nil, "b", nil }, results)
+    end)
+
+    it("waits for every task", function()
+      ringlink.run(function()
+        ringlink.spawn(function()
+          ringlink.sleep(5)
+          ringlink.spawn(function()
+            ringlink.sleep(5)
+            note("grandchild")
+          end)
+        end)
+      end)
+      assert.same({ "grandchild" }, order)
+      assert.equal(11000, now_ms)
+    end)
+
+    it("raises what the function raised, with where it was", function()
+      local ok, message = pcall(ringlink.run, function() error("broken") end)
+      assert.is_false(ok)
+      assert.truthy(message:find("loop_spec.lua:%d+: broken"))
+      assert.truthy(message:find("stack traceback", 1, true))
+    end)
+
+    it("raises an error object as it is", function()
+      local err = errors.new("closed")
+      local ok, raised = pcall(ringlink.run, function() err:raise() end)
+      assert.is_false(ok)
+      assert.equal(err, raised)
+    end)
+
+    it("waits for the other tasks before it raises", function()
+      pcall(ringlink.run, function()
+        ringlink.spawn(function() ringlink.sleep(1); note("other") end)
+        error("broken")
+      end)
+      assert.same({ "other" }, order)
+    end)
+
+    it("within a task is a call", function()
+      local result = ringlink.run(function()
+        return ringlink.run(function() ringlink.sleep(1); return "inner" end)
+      end)
+      assert.equal("inner", result)
+    end)
+  end)
+
+  describe("spawn", function()
+    it("lets the caller go on first", function()
+      ringlink.run(function()
+        ringlink.spawn(note, "task")
+        note("caller")
+      end)
+      assert.same({ "caller", "task" }, order)
+    end)
+
+    it("starts tasks in their order", function()
+      ringlink.run(function()
+        for i = 1, 5 do ringlink.spawn(note, i) end
+      end)
+      assert.same({ 1, 2, 3, 4, 5 }, order)
+    end)
+
+    it("hands over arguments, nil among them", function()
+      local task = ringlink.spawn(function(...) return select("#", ...) end, nil, nil)
+      assert.equal(2, loop.join(task))
+    end)
+  end)
+
+  describe("join", function()
+    it("returns what the task returned, as often as it is asked", function()
+      local task = ringlink.spawn(function() return "a", nil, "c" end)
+      for _ = 1, 2 do
+        local a, b, c = loop.join(task)
+        assert.same({ "a", "c" }, { a, c })
+        assert.is_nil(b)
+      end
+    end)
+
+    it("wakes everybody who waits, in their order", function()
+      ringlink.run(function()
+        local task = ringlink.spawn(function() ringlink.sleep(1) end)
+        for i = 1, 3 do
+          ringlink.spawn(function() loop.join(task); note(i) end)
+        end
+      end)
+      assert.same({ 1, 2, 3 }, order)
+    end)
+
+    it("raises what the task raised, in each of its waiters", function()
+      ringlink.run(function()
+        local task = ringlink.spawn(function() error("broken", 0) end)
+        for i = 1, 2 do
+          ringlink.spawn(function()
+            local ok, message = pcall(loop.join, task)
+            if not ok and message:find("broken", 1, true) then note(i) end
+          end)
+        end
+      end)
+      assert.same({ 1, 2 }, order)
+    end)
+  end)
+
+  describe("sleep", function()
+    it("wakes tasks by their time, not by their order", function()
+      ringlink.run(function()
+        for _, seconds in ipairs({ 3, 1, 2, 0.5 }) do
+          ringlink.spawn(function() ringlink.sleep(seconds); note(seconds) end)
+        end
+      end)
+      assert.same({ 0.5, 1, 2, 3 }, order)
+      assert.equal(4000, now_ms)
+    end)
+
+    it("wakes those of one time in the order they went to sleep", function()
+      ringlink.run(function()
+        for i = 1, 4 do
+          ringlink.spawn(function() ringlink.sleep(1); note(i) end)
+        end
+      end)
+      assert.same({ 1, 2, 3, 4 }, order)
+    end)
+
+    it("lets tasks run while the main program sleeps, and ends in time", function()
+      local task = ringlink.spawn(function() ringlink.sleep(1); note("task"); ringlink.sleep(100) end)
+      ringlink.sleep(2)
+      assert.same({ "task" }, order)
+      assert.equal(3000, now_ms)
+      loop.join(task)
+    end)
+
+    it("of no time ends at once", function()
+      ringlink.sleep(0)
+      ringlink.sleep(-1)
+      assert.equal(1000, now_ms)
+    end)
+
+    it("is never shorter than asked", function()
+      ringlink.sleep(0.0001)
+      assert.equal(1001, now_ms)
+    end)
+  end)
+
+  describe("await", function()
+    it("brings each ticket to whoever waits for it", function()
+      local transport = scripted({ [1] = 1300, [2] = 1100, [3] = 1200 })
+      ringlink.run(function()
+        for ticket = 1, 3 do
+          ringlink.spawn(function() note(loop.await(transport, ticket).ticket) end)
+        end
+      end)
+      assert.same({ 2, 3, 1 }, order)
+    end)
+
+    it("serves several transports at once", function()
+      local one, two = scripted({ [1] = 1300 }), scripted({ [1] = 1100 })
+      ringlink.run(function()
+        ringlink.spawn(function() loop.await(one, 1); note("one") end)
+        ringlink.spawn(function() loop.await(two, 1); note("two") end)
+      end)
+      assert.same({ "two", "one" }, order)
+    end)
+
+    it("lets sleepers wake in between", function()
+      local transport = scripted({ [1] = 5000 })
+      ringlink.run(function()
+        ringlink.spawn(function() loop.await(transport, 1); note("answer") end)
+        ringlink.spawn(function() ringlink.sleep(1); note("sleeper") end)
+      end)
+      assert.same({ "sleeper", "answer" }, order)
+    end)
+
+    it("works without any task", function()
+      assert.equal(7, loop.await(scripted({ [7] = 1500 }), 7).ticket)
+    end)
+
+    it("does not mind completions that nobody waits for", function()
+      assert.equal(2, loop.await(scripted({ [1] = 1100, [2] = 1200 }), 2).ticket)
+    end)
+
+    it("ends as cancelled when the transport is forgotten", function()
+      local transport = scripted({})
+      local result = ringlink.run(function()
+        ringlink.spawn(function() ringlink.sleep(1); loop.forget(transport) end)
+        return loop.await(transport, 1)
+      end)
+      assert.same({ error = "cancelled", sent = true }, result)
+    end)
+  end)
+
+  describe("a critical section", function()
+    it("holds signals from its start to its end", function()
+      local task = loop.critical(function() note(held); ringlink.sleep(1); note(held) end)
+      assert.equal(1, held)
+      loop.join(task)
+      assert.same({ 1, 1 }, order)
+      assert.equal(0, held)
+    end)
+
+    it("holds them until the last one is over", function()
+      local one = loop.critical(function() ringlink.sleep(1) end)
+      local two = loop.critical(function() ringlink.sleep(2) end)
+      loop.join(one)
+      assert.equal(1, held)
+      loop.join(two)
+      assert.equal(0, held)
+    end)
+
+    it("lets them go when it raises", function()
+      pcall(loop.join, loop.critical(function() error("broken") end))
+      assert.equal(0, held)
+    end)
+
+    it("ends although whoever waited was interrupted", function()
+      local transport = interrupting()
+      local task = loop.critical(function()
+        loop.await(transport, 1)
+        note("stored")
+      end)
+      assert.has_error(function() loop.join(task) end, "interrupted")
+      assert.same({}, order)
+      assert.equal(1, held)
+      ringlink.run(function() end)
+      assert.same({ "stored" }, order)
+      assert.equal(0, held)
+    end)
+
+    it("ends although the task that waited for it raised meanwhile", function()
+      ringlink.run(function()
+        local section = loop.critical(function() ringlink.sleep(2); note("stored") end)
+        local waiter = ringlink.spawn(function() ringlink.sleep(1); error("gone") end)
+        pcall(loop.join, waiter)
+        note("waiter is gone")
+        assert.is_false(section.done)
+      end)
+      assert.same({ "waiter is gone", "stored" }, order)
+    end)
+  end)
+
+  describe("a foreign coroutine", function()
+    it("cannot wait for a task, a ticket or a time", function()
+      local task = ringlink.spawn(function() end)
+      for _, wait in ipairs({
+        function() loop.join(task) end, function() loop.await(scripted({}), 1) end, function() ringlink.sleep(1) end,
+      }) do
+        local raised = raised_in_coroutine(wait)
+        assert.is_true(errors.is(raised), tostring(raised))
+        assert.equal("foreign_coroutine", raised.code)
+      end
+      loop.join(task)
+    end)
+
+    it("cannot wait within a task either", function()
+      ringlink.run(function()
+        assert.equal("foreign_coroutine", raised_in_coroutine(function() ringlink.sleep(1) end).code)
+      end)
+    end)
+
+    it("may take the result of a task that is over", function()
+      local task = ringlink.spawn(function() return "result" end)
+      loop.join(task)
+      assert.equal("result", coroutine.wrap(function() return loop.join(task) end)())
+    end)
+
+    it("may wait when everything may stop meanwhile", function()
+      local task = ringlink.spawn(function() ringlink.sleep(1); return "result" end)
+      assert.equal("result", coroutine.wrap(function() return loop.join(task, true) end)())
+      coroutine.wrap(function() loop.sleep(1, true) end)()
+      assert.equal(3000, now_ms)
+    end)
+
+    it("starts no critical section, and holds no signals", function()
+      local client = offline.client()
+      local raised = raised_in_coroutine(function() client:exchange("a-code") end)
+      assert.equal("foreign_coroutine", raised.code)
+      assert.equal(0, held)
+      offline.assert_silent(client)
+    end)
+
+    it("may use a client that blocks, repeats and all", function()
+      local client = ringlink.new(offline.options({ runtime = "blocking", max_attempts = 3 }))
+      local account = client:account("ring-1")
+      offline.grant(client, { account = "ring-1" })
+      for _, call in ipairs({
+        function() return client:exchange("a-code") end, function() return account:get("/v1/devices") end,
+      }) do
+        local result, err = coroutine.wrap(call)()
+        assert.is_nil(result)
+        assert.same({ "connect", 3 }, { err.code, err.attempts })
+      end
+      assert.equal(0, held)
+      client:close()
+    end)
+  end)
+end)

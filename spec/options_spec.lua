@@ -1,0 +1,312 @@
+-- The options of `ringlink.new`: defaults, forms, bounds, where secrets come from, and that every
+-- mistake is raised at the caller's line by a message that names the option and shows no secret.
+
+local offline = require "support.offline"
+local ringlink = require "ringlink"
+
+local SECRET = "planted-secret-QZ7"
+
+--- What `new` makes of one changed option.
+local function with(name, value)
+  return ringlink.new(offline.options({ [name] = value })).options
+end
+
+--- Asserts that an option is refused, at the caller's line, by a message that has these pieces.
+local function refuses(name, value, ...)
+  local options = offline.options()
+  options[name] = value
+  local text = offline.misuse(function() ringlink.new(options) end)
+  assert.truthy(text:find("ringlink: option " .. name, 1, true), text)
+  for _, piece in ipairs({ ... }) do assert.truthy(text:find(piece, 1, true), text) end
+  assert.is_nil(text:find(SECRET, 1, true), text)
+end
+
+local function without(name)
+  local options = offline.options()
+  options[name] = nil
+  return options
+end
+
+local files = {}
+
+local function file_with(text)
+  local path = os.tmpname()
+  files[#files + 1] = path
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path
+end
+
+describe("options", function()
+  teardown(function()
+    for _, path in ipairs(files) do os.remove(path) end
+  end)
+
+  describe("defaults", function()
+    local options = ringlink.new({ client_id = "a", client_secret = "b", hmac_key = "c", store = "memory" }).options
+
+    for name, value in pairs({ api_url = "https://api.amazonvision.com", oauth_url = "https://oauth.ring.com",
+      environment = "production", runtime = "auto", connect_timeout_ms = 5000, timeout_ms = 20000,
+      deadline_ms = 60000, max_attempts = 5, refresh_early_s = 300, refresh_interval_s = 86400,
+      unclaimed_max_age_s = 2592000, clock_skew_s = 60, link_window_s = 600, rate_limit_per_s = 100,
+      response_bytes_max = 1048576, allow_http_loopback = false, user_agent = "ringlink/" .. ringlink._VERSION }) do
+      it("has " .. name, function() assert.equal(value, options[name]) end)
+    end
+
+    it("leaves the rest out", function()
+      for _, name in ipairs({ "ca_file", "proxy", "client_cert", "client_key", "log" }) do
+        assert.is_nil(options[name], name)
+      end
+    end)
+  end)
+
+  describe("the table", function()
+    it("must be one", function()
+      assert.truthy(offline.misuse(function() ringlink.new() end):find("table of options", 1, true))
+      assert.truthy(offline.misuse(function() ringlink.new("memory") end):find("table of options", 1, true))
+    end)
+
+    it("is not changed", function()
+      local given = offline.options()
+      ringlink.new(given)
+      assert.same(offline.options(), given)
+    end)
+
+    it("holds names, not a list", function()
+      refuses(1, "memory", "is a table of names")
+    end)
+
+    for _, name in ipairs({ "client_id", "client_secret", "hmac_key", "store" }) do
+      it("must have " .. name, function()
+        local options = without(name)
+        local text = offline.misuse(function() ringlink.new(options) end)
+        assert.truthy(text:find("option " .. name .. " is required", 1, true), text)
+      end)
+    end
+
+    for wrong, right in pairs({ client_ID = "client_id", clientid = "client_id", hmackey = "hmac_key",
+      timeout = "timeout_ms", dead_line_ms = "deadline_ms", apiurl = "api_url", refresh_early = "refresh_early_s",
+      max_atempts = "max_attempts", cafile = "ca_file", alow_http_loopback = "allow_http_loopback" }) do
+      it("has no " .. wrong .. " but " .. right, function()
+        refuses(wrong, "x", "is unknown; did you mean " .. right .. "?")
+      end)
+    end
+
+    it("names some option for a name of any length", function()
+      refuses(("x"):rep(2 ^ 16), "x", "is unknown; did you mean")
+      refuses("", "x", "is unknown; did you mean")
+    end)
+  end)
+
+  describe("numbers", function()
+    for _, name in ipairs({ "connect_timeout_ms", "timeout_ms", "deadline_ms", "max_attempts", "refresh_early_s",
+      "refresh_interval_s", "unclaimed_max_age_s", "clock_skew_s", "link_window_s", "rate_limit_per_s",
+      "response_bytes_max" }) do
+      it(name .. " must be a number", function()
+        refuses(name, "12", "must be a number")
+        refuses(name, 0 / 0, "must be a number")
+        refuses(name, {}, "must be a number")
+      end)
+
+      it(name .. " has bounds", function()
+        refuses(name, -1, "must lie between")
+        refuses(name, 1 / 0, "must lie between")
+        refuses(name, -1 / 0, "must lie between")
+      end)
+    end
+
+    it("are whole where parts make no sense", function()
+      refuses("timeout_ms", 1.5, "must be a whole number")
+      refuses("max_attempts", 2.5, "must be a whole number")
+    end)
+
+    it("may have parts where they do", function()
+      assert.equal(0.5, with("rate_limit_per_s", 0.5).rate_limit_per_s)
+    end)
+
+    it("reach from the least to the greatest", function()
+      assert.equal(1, with("max_attempts", 1).max_attempts)
+      assert.equal(16, with("max_attempts", 16).max_attempts)
+      refuses("max_attempts", 17, "must lie between 1 and 16")
+      refuses("rate_limit_per_s", 0, "must lie between 0.01 and 100000")
+    end)
+
+    it("never let a link's window grow beyond Ring's", function()
+      refuses("link_window_s", 601, "must lie between 1 and 600")
+    end)
+  end)
+
+  describe("text, booleans, functions", function()
+    it("must be of their type", function()
+      refuses("environment", 12, "must be text")
+      refuses("user_agent", {}, "must be text")
+      refuses("allow_http_loopback", "yes", "must be true or false")
+      refuses("log", "stdout", "must be a function")
+    end)
+
+    it("are one line", function()
+      refuses("user_agent", "a\r\nX-Evil: 1", "must be one line")
+      refuses("user_agent", "a\0b", "must be one line")
+      refuses("environment", "", "must be one line")
+      refuses("user_agent", ("x"):rep(1025), "1 to 1024 bytes")
+    end)
+
+    it("name a runtime that is there", function()
+      for _, name in ipairs({ "auto", "loop", "blocking" }) do assert.equal(name, with("runtime", name).runtime) end
+      refuses("runtime", "luv", "auto, loop, blocking")
+    end)
+  end)
+
+  describe("URLs", function()
+    it("are https, and lose a slash at the end", function()
+      assert.equal("https://ring.example:8443/base", with("api_url", "https://ring.example:8443/base//").api_url)
+    end)
+
+    for _, url in ipairs({ "ring.example", "/v1", "https://", "https://u:p@ring.example", "https://ring.example?x",
+      "https://ring.example/#x", "https://ring .example", "" }) do
+      it("are not like " .. ("%q"):format(url), function() refuses("api_url", url) end)
+    end
+
+    for _, url in ipairs({ "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80" }) do
+      it("may be " .. url .. " when that is allowed", function() assert.equal(url, with("api_url", url).api_url) end)
+
+      it("may not be " .. url .. " otherwise", function()
+        local options = offline.options({ allow_http_loopback = false, api_url = url, oauth_url = "https://x" })
+        assert.truthy(offline.misuse(function() ringlink.new(options) end):find("option api_url must begin with https"))
+      end)
+    end
+
+    for _, url in ipairs({ "http://ring.example", "http://127.0.0.1.ring.example", "http://localhost.ring.example",
+      "ftp://127.0.0.1", "http://[::1].ring.example" }) do
+      it("are never " .. url, function() refuses("oauth_url", url, "must begin with https://") end)
+    end
+  end)
+
+  describe("files of certificates", function()
+    it("must be readable", function()
+      local path = file_with("x")
+      assert.equal(path, with("ca_file", path).ca_file)
+      refuses("ca_file", path .. ".missing", "cannot be read")
+    end)
+
+    it("come as a pair", function()
+      refuses("client_cert", file_with("x"), "client_key must be given together")
+    end)
+  end)
+
+  describe("secrets", function()
+    it("are kept out of Lua's printing", function()
+      local options = with("client_secret", SECRET)
+      assert.equal("secret(****)", tostring(options.client_secret[1]))
+      assert.equal(SECRET, options.client_secret[1]:reveal())
+      assert.equal("hmac_key(****)", tostring(options.hmac_key))
+    end)
+
+    it("come from the environment", function()
+      assert.equal(os.getenv("PATH"), with("client_secret", "env:PATH").client_secret[1]:reveal())
+    end)
+
+    it("come from a file, without the line end of its last line", function()
+      assert.equal(SECRET, with("client_secret", "file:" .. file_with(SECRET .. "\n")).client_secret[1]:reveal())
+      assert.equal(SECRET, with("client_secret", "file:" .. file_with(SECRET .. "\r\n")).client_secret[1]:reveal())
+      assert.equal(SECRET, with("client_secret", "file:" .. file_with(SECRET)).client_secret[1]:reveal())
+    end)
+
+    it("may be a list, newest first", function()
+      local list = with("client_secret", { "newest", "file:" .. file_with("older") }).client_secret
+      assert.same({ "newest", "older" }, { list[1]:reveal(), list[2]:reveal() })
+    end)
+
+    it("verify with every key of the list and sign with the newest", function()
+      local client = ringlink.new(offline.options({ hmac_key = { "newest", "older" } }))
+      local older = ringlink.new(offline.options({ hmac_key = "older" })).options.hmac_key
+      assert.is_true(client.options.hmac_key:verify("body", older:sign("body")))
+      assert.is_false(older:verify("body", client.options.hmac_key:sign("body")))
+    end)
+
+    for _, name in ipairs({ "client_secret", "hmac_key" }) do
+      describe("in " .. name, function()
+        it("must be text", function()
+          refuses(name, 12, "must be text")
+          refuses(name, true, "must be text")
+        end)
+
+        it("must be there", function()
+          refuses(name, "env:RINGLINK_SPEC_UNSET", "RINGLINK_SPEC_UNSET, which is not set")
+          refuses(name, "env:", "not set")
+          refuses(name, "file:" .. file_with("") .. ".missing", "cannot be read")
+          refuses(name, "file:", "cannot be read")
+          refuses(name, "file:" .. file_with(""), "1 to 4096 bytes")
+          refuses(name, "", "1 to 4096 bytes")
+        end)
+
+        it("are one line of bounded length", function()
+          refuses(name, SECRET .. "\nmore", "one line")
+          refuses(name, SECRET .. "\0", "one line")
+          refuses(name, "file:" .. file_with(SECRET .. "\nmore\n"), "one line")
+          refuses(name, SECRET .. ("x"):rep(4096), "1 to 4096 bytes")
+          refuses(name, "file:" .. file_with(SECRET .. ("x"):rep(10000)), "1 to 4096 bytes")
+        end)
+
+        it("are at most eight", function()
+          refuses(name, {}, "1 to 8 values")
+          refuses(name, { "1", "2", "3", "4", "5", "6", "7", "8", "9" }, "1 to 8 values")
+          refuses(name, { "1", 2 }, name .. "[2]", "must be text")
+        end)
+      end)
+    end
+
+    it("show nothing when the client is printed", function()
+      assert.equal("ringlink.client(production)", tostring(ringlink.new(offline.options())))
+    end)
+  end)
+
+  describe("the clock", function()
+    it("may be a table of three functions", function()
+      local clock = offline.clock()
+      assert.equal(clock, with("clock", clock).clock)
+    end)
+
+    it("may be a function that returns epoch seconds", function()
+      local clock = with("clock", function() return 1771130906.289 end).clock
+      assert.equal(1771130906289, clock.now_ms())
+      assert.equal("function", type(clock.monotonic_ms))
+      assert.equal("function", type(clock.sleep))
+    end)
+
+    it("is complete", function()
+      for _, part in ipairs({ "now_ms", "monotonic_ms", "sleep" }) do
+        local clock = offline.clock()
+        clock[part] = nil
+        refuses("clock", clock, "lacks the function " .. part)
+      end
+      refuses("clock", 12, "must be {now_ms, monotonic_ms, sleep} or a function")
+    end)
+
+    it("is the machine's by default, and each client's own", function()
+      local one, other = ringlink.new(offline.options()).clock, ringlink.new(offline.options()).clock
+      assert.not_equal(one, other)
+      assert.truthy(one.now_ms() > 1.7e12)
+    end)
+  end)
+
+  describe("the store", function()
+    it("is one that this version has", function()
+      refuses("store", "sqlite:/tmp/x.db", '"memory"')
+      refuses("store", 12, '"memory"')
+    end)
+
+    it("in memory has no key", function()
+      refuses("store_key", SECRET, "seals nothing")
+    end)
+
+    it("is each client's own", function()
+      assert.not_equal(ringlink.new(offline.options()).store, ringlink.new(offline.options()).store)
+    end)
+  end)
+
+  it("opens nothing", function()
+    offline.assert_silent(ringlink.new(offline.options()))
+  end)
+end)

@@ -1,0 +1,10 @@
+-- Every store that ringlink brings keeps the contract of the store port.
+
+local contract = require "support.store_contract"
+local memory = require "ringlink.store.memory"
+
+local STORES = {
+  { "memory", function(clock) return memory.new(clock) end },
+}
+
+for _, store in ipairs(STORES) do contract(store[1], store[2]) end

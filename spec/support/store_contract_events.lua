@@ -1,0 +1,126 @@
+--- The part of the store port's contract that is about webhook events; support.store_contract runs it.
+
+local assert = require "luassert"
+local busted = require "busted"
+local offline = require "support.offline"
+
+local describe, it, before_each, after_each = busted.describe, busted.it, busted.before_each, busted.after_each
+local WEEK_MS = 7 * 24 * 3600 * 1000
+
+local function ids_of(list)
+  local ids = {}
+  for i, event in ipairs(list) do ids[i] = event.id end
+  return ids
+end
+
+return function(name, open)
+  describe("events in store " .. name, function()
+    local store, clock
+
+    before_each(function()
+      clock = offline.clock()
+      store = open(clock)
+    end)
+    after_each(function() store:close() end)
+
+    local function event(id, more)
+      local fields = { id = id, account = "ring-1", received_ms = clock.now_ms(), body = "body of " .. id }
+      for field, value in pairs(more or {}) do fields[field] = value end
+      return fields
+    end
+
+    it("are new, then pending, then done", function()
+      local function state() return (store:event_add(event("e1"))) end
+      assert.equal("new", state())
+      assert.equal("pending", state())
+      store:event_done("e1")
+      assert.equal("done", state())
+    end)
+
+    it("are found by an alias under their first id", function()
+      store:event_add(event("e1", { alias = "x" }))
+      assert.same({ "pending", "e1" }, { store:event_add(event("e2", { alias = "x" })) })
+      assert.same({ "new", "e3" }, { store:event_add(event("e3", { alias = "y" })) })
+      assert.same({ "new", "e4" }, { store:event_add(event("e4")) })
+      assert.same({ "new", "e5" }, { store:event_add(event("e5")) })
+      assert.same({ "e1", "e3", "e4", "e5" }, ids_of(store:event_take("one", 10)))
+    end)
+
+    it("are taken with all they came with, the oldest first", function()
+      for i = 1, 3 do store:event_add(event("e" .. (4 - i))) end
+      local taken = store:event_take("one", 2)
+      assert.same({ "e3", "e2" }, ids_of(taken))
+      assert.same({ "body of e3", "ring-1" }, { taken[1].body, taken[1].account })
+      assert.same({ "e1" }, ids_of(store:event_take("two", 2)))
+    end)
+
+    it("are taken by their id", function()
+      store:event_add(event("e1"))
+      store:event_add(event("e2"))
+      assert.same({ "e2" }, ids_of(store:event_take("one", 1, "e2")))
+      assert.same({}, store:event_take("one", 1, "unknown"))
+    end)
+
+    it("are not taken twice at once", function()
+      store:event_add(event("e1"))
+      store:event_take("one", 1, "e1", 1000)
+      assert.same({}, store:event_take("two", 1, "e1", 1000))
+      clock.advance(1000)
+      assert.same({ "e1" }, ids_of(store:event_take("two", 1, "e1", 1000)))
+      assert.same({}, store:event_take("one", 1, "e1", 1000))
+    end)
+
+    it("can be put back by whoever has them", function()
+      store:event_add(event("e1"))
+      store:event_take("one", 1)
+      store:event_release("e1", "two")
+      assert.same({}, store:event_take("two", 1))
+      store:event_release("e1", "one")
+      assert.same({ "e1" }, ids_of(store:event_take("two", 1)))
+    end)
+
+    it("are not taken when they are done", function()
+      store:event_add(event("e1"))
+      store:event_done("e1")
+      store:event_release("e1", "one")
+      assert.same({}, store:event_take("one", 10))
+    end)
+
+    it("do not mind ids that are unknown", function()
+      store:event_done("unknown")
+      store:event_release("unknown", "one")
+      store:event_forget("unknown")
+      assert.same({}, store:event_take("one", 10))
+    end)
+
+    it("of a forgotten account are done, the others wait on", function()
+      store:event_add(event("e1"))
+      store:event_add(event("e2", { account = "ring-2" }))
+      store:event_forget("ring-1")
+      assert.equal("done", (store:event_add(event("e1"))))
+      assert.same({ "e2" }, ids_of(store:event_take("one", 10)))
+    end)
+
+    it("of a forgotten account leave no alias, which would name it", function()
+      store:event_add(event("e1", { alias = "ring-1/motion/1" }))
+      store:event_forget("ring-1")
+      assert.equal("new", (store:event_add(event("e2", { alias = "ring-1/motion/1" }))))
+    end)
+
+    it("prunes events that were done a week ago, alias and all", function()
+      store:event_add(event("e1", { alias = "x" }))
+      store:event_done("e1")
+      assert.equal(0, store:prune(clock.wall + WEEK_MS))
+      assert.equal("done", (store:event_add(event("e1"))))
+      assert.equal(1, store:prune(clock.wall + WEEK_MS + 1))
+      assert.equal("new", (store:event_add(event("e2", { alias = "x" }))))
+      assert.equal("new", (store:event_add(event("e1"))))
+    end)
+
+    it("never prunes an event that waits", function()
+      store:event_add(event("e1"))
+      assert.equal(0, store:prune(clock.wall + 10 * WEEK_MS))
+      assert.same({ "e1" }, ids_of(store:event_take("one", 10)))
+    end)
+  end)
+end
