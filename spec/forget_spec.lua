@@ -3,6 +3,7 @@
 local core = require "ringlink.core"
 local json = require "ringlink.json"
 local ringlink = require "ringlink"
+local search = require "support.search"
 local world = require "support.world"
 
 describe("forget #network", function()
@@ -18,21 +19,9 @@ describe("forget #network", function()
     account = link.account
   end)
 
-  -- Where a text is found in a table: keys, values and opened secrets.
-  local function find_in(value, text, path, seen)
-    if type(value) == "userdata" and value.reveal then value = value:reveal() end
-    if type(value) == "string" then return value:find(text, 1, true) and path or nil end
-    if type(value) ~= "table" or seen[value] then return nil end
-    seen[value] = true
-    for key, item in pairs(value) do
-      local found = find_in(key, text, path .. ".key", seen) or find_in(item, text, path .. "." .. tostring(key), seen)
-      if found then return found end
-    end
-  end
-
   local function stored(text)
-    return find_in({ rows = client.store.rows, by_account = client.store.by_account, events = client.store.events,
-      aliases = client.store.aliases, order = client.store.event_order }, text, "store", {})
+    return search.find_opened({ client.store.rows, client.store.by_account, client.store.events,
+      client.store.aliases, client.store.event_order }, text)
   end
 
   local function webhook(fields)
@@ -83,7 +72,7 @@ describe("forget #network", function()
     assert.is_true(account:forget())
     assert.equal(1, #told)
     assert.equal("forgotten", told[1].what)
-    assert.is_nil(find_in(told, account.id, "audit", {}))
+    assert.is_nil(search.find(told, account.id))
   end)
 
   it("is not for another user", function()
@@ -279,7 +268,7 @@ describe("forget #network", function()
     assert.equal("u***r@partner.example.com", held.account.account_identifier)
     assert.equal("completed", held.grants[1].state)
     for _, secret in ipairs { access, refresh, install.code, install.nonce } do
-      assert.is_nil(find_in(held, secret, "export", {}))
+      assert.is_nil(search.find_opened(held, secret))
     end
     assert.is_string(json.encode(held))
   end)

@@ -34,7 +34,8 @@ describe("json", function()
       assert.is_nil((json.decode(nested(100000))))
     end)
 
-    for _, text in ipairs({ "NaN", "Infinity", "-Infinity", "0x10", "[nan]", "{", '{"a":', "", "<html>", "{} x", "'a'" }) do
+    for _, text in ipairs({ "NaN", "Infinity", "-Infinity", "0x10", "[nan]", "{", '{"a":', "", "<html>", "{} x",
+      "'a'" }) do
       it("refuses " .. ("%q"):format(text), function()
         local value, problem = json.decode(text)
         assert.is_nil(value)

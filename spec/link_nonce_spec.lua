@@ -255,13 +255,46 @@ describe("nonce #network", function()
     assert.is_table(client:account(link.account.id):get("/v1/devices"))
   end)
 
-  it("says in_progress to a second fresh nonce while the first is half way", function()
+  for _, after in ipairs { false, true } do
+    it(("takes a fresh nonce when the first one's POST was left in doubt, %s"):format(after and "done" or "not done"),
+      function()
+        local account, install = w:unclaimed(client)
+        w:fault { call = "confirm", status = 503, count = 5, after = after }
+        assert.is_true(select(2, client:link(w.redirect_of(install))).ambiguous)
+        assert.equal("confirming", account:state())
+        local fresh = w:sign_in_again(account.id)
+        assert.equal("completed", assert(client:link(w.redirect_of(fresh))).status)
+        local posts = w:journal("confirm")
+        assert.equal(posts[1].nonce, posts[#posts - 1].nonce)
+        assert.not_equal(posts[1].nonce, posts[#posts].nonce)
+        assert.equal("completed", w:status(account.id))
+      end)
+  end
+
+  it("says in_progress, and why, while it cannot be told what became of the first one", function()
     local account, install = w:unclaimed(client)
-    w:fault { call = "confirm", status = 503, count = 5 }
-    local _, err = client:link(w.redirect_of(install))
-    assert.is_true(err.ambiguous)
-    refused("in_progress", w.redirect_of(w:sign_in_again(account.id)))
-    assert.equal("completed", assert(client:link(w.redirect_of(install))).status)
+    w:fault { call = "confirm", status = 503, count = "always" }
+    assert.is_true(select(2, client:link(w.redirect_of(install))).ambiguous)
+    local _, err = client:link(w.redirect_of(w:sign_in_again(account.id)))
+    assert.equal("in_progress", err.code)
+    assert.is_true(err.retryable)
+    assert.equal(503, err.cause.status)
+    assert.equal("already_linked", select(2, client:link(w.redirect_of(w:sign_in_again(account.id), "user-2"))).code)
+    assert.equal("confirming", account:state())
+  end)
+
+  it("lets two fresh nonces of one user at once have their turns", function()
+    local account, install = w:unclaimed(client)
+    local fresh = w:sign_in_again(account.id)
+    local links = {}
+    ringlink.run(function()
+      ringlink.spawn(function() links[1] = assert(client:link(w.redirect_of(install))) end)
+      ringlink.spawn(function() links[2] = assert(client:link(w.redirect_of(fresh))) end)
+    end)
+    assert.equal("completed", links[1].status)
+    assert.equal("completed", links[2].status)
+    assert.equal(2, w:count("confirm"))
+    assert.equal("completed", w:status(account.id))
   end)
 
   -- Installed again -----------------------------------------------------------------------------

@@ -168,6 +168,22 @@ describe("link #network", function()
     assert.equal(1, w:count("confirm"))
   end)
 
+  it("makes one link of a double click that came early", function()
+    local real = w:client()
+    local install = w:install()
+    local links = {}
+    ringlink.run(function()
+      for i = 1, 2 do
+        ringlink.spawn(function() links[i] = assert(real:link(w.redirect_of(install, nil, { wait_s = 30 }))) end)
+      end
+      ringlink.spawn(function() assert(real:exchange(install.code)) end)
+    end)
+    assert.equal("completed", links[1].status)
+    assert.equal("completed", links[2].status)
+    assert.equal(1, w:count("confirm"))
+    assert.equal(1, w:count("complete"))
+  end)
+
   it("gives up after wait_s, having asked Ring nothing", function()
     local install = w:install()
     local link, err = client:link(w.redirect_of(install, nil, { wait_s = 5 }))

@@ -11,8 +11,8 @@ end
 
 describe("log", function()
   it("hands over level, message and fields", function()
-    assert.same({ level = "warn", message = "something happened", fields = { stage = "confirm", status = 500, sent = true } },
-      logged({ stage = "confirm", status = 500, sent = true }))
+    local fields = { stage = "confirm", status = 500, sent = true }
+    assert.same({ level = "warn", message = "something happened", fields = fields }, logged(fields))
   end)
 
   it("always hands over a table", function()

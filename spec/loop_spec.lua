@@ -13,7 +13,9 @@ describe("loop", function()
   local real = {}
 
   setup(function()
-    for _, name in ipairs({ "monotonic_ms", "sleep_ms", "hold_signals", "release_signals" }) do real[name] = core[name] end
+    for _, name in ipairs({ "monotonic_ms", "sleep_ms", "hold_signals", "release_signals" }) do
+      real[name] = core[name]
+    end
   end)
 
   before_each(function()

@@ -17,7 +17,8 @@ describe("ringlink.nonce", function()
     ["a key too long"] = { ("k"):rep(4097), "1", "a" },
     ["no time"] = { "k", nil, "a" }, ["an empty time"] = { "k", "", "a" }, ["a number as time"] = { "k", 1, "a" },
     ["a time of 21 digits"] = { "k", ("1"):rep(21), "a" }, ["a time that is no number"] = { "k", "1e3", "a" },
-    ["no account"] = { "k", "1", nil }, ["an empty account"] = { "k", "1", "" }, ["a table as account"] = { "k", "1", {} },
+    ["no account"] = { "k", "1", nil }, ["an empty account"] = { "k", "1", "" },
+    ["a table as account"] = { "k", "1", {} },
     ["a mebibyte as account"] = { "k", "1", ("a"):rep(2 ^ 20) },
   }
   for name, args in pairs(BAD) do

@@ -94,8 +94,8 @@ describe("request", function()
 
     it("has a name", function() refuses(with("headers", { "Accept: */*" }), "header") end)
 
-    for _, value in ipairs({ MARK .. "\r\nX-Evil: 1", MARK .. "\n", MARK .. "\r", MARK .. "\0", MARK .. "\127", 12, true,
-      {} }) do
+    for _, value in ipairs({ MARK .. "\r\nX-Evil: 1", MARK .. "\n", MARK .. "\r", MARK .. "\0", MARK .. "\127", 12,
+      true, {} }) do
       it("is not " .. quoted(value), function() refuses(with("headers", { ["X-Test"] = value }), "X-Test") end)
     end
 
@@ -115,6 +115,14 @@ describe("request", function()
       refuses(with("query", { "a", "b" }), "query")
       refuses(with("query", { [{}] = "a" }), "query")
       refuses(with("query", { "a", b = "c" }), "query")
+    end)
+
+    it("is so in pages too", function()
+      for _, query in ipairs({ { a = { MARK } }, { "a", b = "c" }, { [{}] = "a" } }) do
+        local ok, raised = pcall(account:pages("/v1/devices", query))
+        assert.is_false(ok)
+        is_refusal(raised, "query")
+      end
     end)
   end)
 
@@ -141,7 +149,7 @@ describe("request", function()
       refuses(with("timeout_ms", "5"), "timeout_ms must be a number")
     end)
 
-    for _, value in ipairs({ 0, -1, 0 / 0, 1 / 0, -1 / 0 }) do
+    for _, value in ipairs({ 0, -1, 0 / 0, -1 / 0 }) do
       it("has no timeout of " .. tostring(value), function() refuses(with("timeout_ms", value), "timeout_ms") end)
     end
   end)

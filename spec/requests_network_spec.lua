@@ -192,6 +192,15 @@ describe("requests #network", function()
       assert.is_truthy(w:journal("image")[1].bearer)
     end)
 
+    it("and ask there for the same part", function()
+      assert(w.ring:control("variant", { video = "redirect" }))
+      local clip = media_path("video")
+      local answer = assert(account:request { method = "POST", path = clip, follow = true,
+        headers = { Range = "bytes=4-7" } })
+      assert.equal(206, answer.status)
+      assert.equal("ftyp", answer.body)
+    end)
+
     it("and take the other host's refusal for what it is", function()
       for _, status in ipairs { 401, 403 } do
         w:fault { call = "presigned", status = status }
@@ -260,6 +269,16 @@ describe("requests #network", function()
       local err = fails({ path = "/v1/devices" }, other)
       assert.equal("timeout", err.code)
       assert.equal(1, err.attempts)
+    end)
+
+    it("by the deadline of the whole, a refresh and a second try included", function()
+      w:fault { call = "devices", status = 429, retry_after = 40 }
+      w:fault { call = "devices", status = 401 }
+      w:fault { call = "devices", status = 429, retry_after = 40 }
+      local err = fails { path = "/v1/devices" }
+      assert.equal("rate_limited", err.code)
+      assert.equal(3, w:count("devices"))
+      assert.equal(1, w:count("refresh"))
     end)
 
     it("by Ring's wish to wait longer than there is time", function()

@@ -1,7 +1,6 @@
 --- The sandbox as it runs: nginx, TLS, HTTP/2, kept connections, deliveries, control plane, stop.
 --- The rules themselves are in sandbox_rules_spec.lua and sandbox_play_spec.lua.
 
-local client = require "ringlink.sandbox.client"
 local core = require "ringlink.core"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
@@ -266,13 +265,6 @@ describe("sandbox over http #network", function()
       local reply = http { method = "POST", url = sb.control_url .. "/_sandbox/install",
         headers = { "X-Sandbox-Token: " .. sb.token }, args = { "--data", "no json" } }
       assert.equal(400, reply.status)
-    end)
-
-    it("works over the curl command too", function()
-      local plain = { control_url = sb.control_url, token = sb.token, prefix = sb.prefix, transport = false }
-      local one = assert(client.call(plain, "install", { deliver = false, account = "it's \"odd\"\\" }))
-      assert.equal("it's \"odd\"\\", one.account)
-      assert.equal(1, #client.call(plain, "state").accounts)
     end)
   end)
 

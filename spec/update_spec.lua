@@ -1,5 +1,6 @@
 -- The PATCH of a link that exists (contract 7): pausing, completing again, another identifier.
 
+local ringlink = require "ringlink"
 local world = require "support.world"
 
 local w
@@ -73,6 +74,21 @@ describe("update #network", function()
     local completed = assert(client:complete(link.account, { account_identifier = "third@partner.example.com" }))
     assert.equal("t***d@partner.example.com", completed.account_identifier)
     assert.equal("t***d@partner.example.com", at_ring().account_identifier)
+  end)
+
+  it("sends two updates at once one after the other, and loses neither", function()
+    local answers = {}
+    ringlink.run(function()
+      ringlink.spawn(function()
+        answers[1] = assert(client:update(link.account, { account_identifier = "first@partner.example.com" }))
+      end)
+      ringlink.spawn(function() answers[2] = assert(client:update(link.account, { status = "awaiting" })) end)
+    end)
+    assert.equal("completed", answers[1].status)
+    assert.equal("awaiting", answers[2].status)
+    assert.equal(2, w:count("update"))
+    assert.equal("awaiting", at_ring().status)
+    assert.equal("f***t@partner.example.com", at_ring().account_identifier)
   end)
 
   it("takes the wrapped answer", function()

@@ -55,8 +55,8 @@ describe("webhook", function()
       assert.truthy(rotating:verify_webhook(deliveries.sign(client, event_of(client, "motion_detected"))))
     end)
 
-    for _, signature in ipairs({ "", "sha256=", "sha256=" .. ("0"):rep(64), ("x"):rep(2 ^ 20), "sha256=\0\255é", 12, true,
-      {}, print }) do
+    for _, signature in ipairs({ "", "sha256=", "sha256=" .. ("0"):rep(64), ("x"):rep(2 ^ 20), "sha256=\0\255é", 12,
+      true, {}, print }) do
       it("refuses " .. type(signature) .. " " .. tostring(signature):sub(1, 12):gsub("[^%w=]", "?"), function()
         local event, err = client:verify_webhook("{}", signature)
         assert.is_nil(event)
@@ -129,7 +129,8 @@ describe("webhook", function()
     end)
 
     it("may have any type of value anywhere", function()
-      local values = { "null", "true", "12", "1e999", '""', '"\\u0000"', "[]", "{}", '[null]', '"' .. ("x"):rep(5000) .. '"' }
+      local values = { "null", "true", "12", "1e999", '""', '"\\u0000"', "[]", "{}", "[null]",
+        '"' .. ("x"):rep(5000) .. '"' }
       local forms = { '{"meta":%s,"data":%s}', '{"meta":{"request_id":%s,"account_id":%s},"data":{"id":"a"}}',
         '{"meta":{"time":%s},"data":{"type":%s}}', '{"meta":{"account_id":"r"},"data":{"id":%s,"subType":%s}}',
         '{"meta":{"account_id":%s},"data":{"type":"app_integration_removed","attributes":%s}}' }

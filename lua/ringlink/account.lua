@@ -3,6 +3,7 @@
 -- A handle holds no token and no state, only ids: every call reads the store, so a handle may be
 -- kept for as long as one likes.
 
+local check = require "ringlink.check"
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local grants = require "ringlink.grants"
@@ -105,9 +106,10 @@ end
 ---@return true?
 ---@return ringlink.Error?
 function Account:refresh(options)
+  local force = check.options("refresh", options, { "force" }).force
   local entry, err = self:grant()
   if not entry then return nil, err end
-  local refresh = options and options.force and tokens.refresh or tokens.access
+  local refresh = force and tokens.refresh or tokens.access
   local done, failure = refresh(self.client, entry.key)
   if not done then return nil, failure end
   return true
@@ -201,10 +203,11 @@ end
 ---@return true?
 ---@return ringlink.Error?
 function Account:forget(options)
+  local notify = check.options("forget", options, { "notify" }).notify
   local entry, err = self:grant()
   if not entry then return nil, err end
   local client, account_id = self.client, entry.row.account
-  if options and options.notify then
+  if notify then
     local told, problem = pause_at_ring(client, entry)
     if not told then return nil, problem end
   end

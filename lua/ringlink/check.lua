@@ -71,14 +71,16 @@ local function text_of(field, value, bytes_max)
   return value
 end
 
---- An authorization code: RFC 6749's VSCHAR, bounded.
+--- An authorization code, or what goes with it: RFC 6749's VSCHAR, bounded.
 ---@param value any
+---@param field string? its name, when it is not the code
 ---@return string? code
 ---@return ringlink.Error?
-function M.code(value)
-  local code, err = text_of("code", value, CODE_BYTES_MAX)
+function M.code(value, field)
+  field = field or "code"
+  local code, err = text_of(field, value, CODE_BYTES_MAX)
   if not code then return nil, err end
-  if code:find("[^\33-\126]") then return invalid("code", "printable ASCII without spaces") end
+  if code:find("[^\33-\126]") then return invalid(field, "printable ASCII without spaces") end
   return code
 end
 
@@ -159,6 +161,20 @@ function M.arguments(call, value, known)
     end
   end
   return value
+end
+
+--- Like `arguments` for options that a program writes itself: nil is none, and a wrong type is as
+--- much its mistake as an unknown name.
+---@param call string
+---@param value any
+---@param known string[]
+---@return table options
+function M.options(call, value, known)
+  if value == nil then return {} end
+  if type(value) ~= "table" then
+    errors.misuse(("%s: the options must be a table, not a %s"):format(call, type(value)))
+  end
+  return M.arguments(call, value, known)
 end
 
 return M

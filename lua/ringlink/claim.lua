@@ -133,13 +133,13 @@ end
 
 local RECLAIMABLE = { awaiting = true, completed = true }
 
-local function refuse_held(client, row, user)
-  if row.user ~= grants.user_tag(client, user) then
+local function refuse_held(client, held, user)
+  if held.row.user ~= grants.user_tag(client, user) then
     return errors.fail("already_linked", { stage = "match" })
   end
-  if row.state == "relink" then return errors.fail("relink_required", { stage = "match" }) end
-  return errors.fail("in_progress", { stage = "match",
-    detail = "another attempt for this account is under way" })
+  if held.row.state == "relink" then return errors.fail("relink_required", { stage = "match" }) end
+  return nil, errors.new("in_progress", { stage = "match",
+    detail = "another attempt for this account is under way" }), held.key
 end
 
 --- Claims whatever grant a fresh nonce belongs to: an unclaimed one, or the one that this user
@@ -148,13 +148,14 @@ end
 ---@param q { nonce: string, time: string, user: string, account_identifier: string?, conducted: boolean? }
 ---@return string? key
 ---@return ringlink.Error?
+---@return string? held the grant of this user whose earlier attempt is in the way
 function M.take(client, q)
   local found, err = M.find(client, q)
   if not found then
     if err.code ~= "no_unclaimed_match" then return nil, err end
     found = client.pool:match_held(q.nonce, q.time)
     if not found then return nil, err end
-    if not RECLAIMABLE[found.row.state] then return refuse_held(client, found.row, q.user) end
+    if not RECLAIMABLE[found.row.state] then return refuse_held(client, found, q.user) end
   end
   local row, refusal = M.claim(client, found.key, q)
   if not row then return nil, refusal end

@@ -212,29 +212,43 @@ end
 ---@param options { user: string? }?
 ---@return ringlink.Account
 function Client:account(id, options)
-  local user = options and options.user
+  local user = check.options("account", options, { "user" }).user
   local _, problem = check.account_id(id)
   if user ~= nil and not problem then _, problem = check.user(user) end
   return account.new(self, { id = id, user = user, problem = problem })
 end
 
+local STATES = {}
+for _, state in ipairs(core.link_states) do STATES[state] = true end
+
 local function query_of(self, filter)
-  return { state = filter.state, limit = PAGE,
-    user = filter.user and grants.user_tag(self, filter.user) }
+  filter = check.options("accounts", filter, { "state", "user" })
+  local query = { state = filter.state, limit = PAGE }
+  if query.state ~= nil and not STATES[query.state] then
+    errors.misuse(("accounts: unknown state %q; did you mean %s?"):format(tostring(query.state),
+      options_reader.nearest(tostring(query.state), core.link_states)))
+  end
+  if filter.user ~= nil then
+    local user, err = check.user(filter.user)
+    if not user then err:raise() end
+    query.user = grants.user_tag(self, user)
+  end
+  return query
 end
 
 local function speaks_for_account(self, entry)
   local row = entry.row
   if row.kind ~= "grant" then return false end
   if row.account == nil then return true end
-  return grants.representative(grants.of_account(self, row.account)).key == entry.key
+  local speaker = grants.representative(grants.of_account(self, row.account))
+  return speaker ~= nil and speaker.key == entry.key    -- nil: forgotten meanwhile
 end
 
 --- Iterates over accounts, each once; raises the error object.
 ---@param filter { state: string?, user: string? }?
 ---@return fun(): ringlink.Account?
 function Client:accounts(filter)
-  local query, page, at = query_of(self, filter or {}), nil, 0
+  local query, page, at = query_of(self, filter), nil, 0
   return function()
     if self.closed then errors.new("closed"):raise() end
     while true do

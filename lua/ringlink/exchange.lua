@@ -181,7 +181,7 @@ local function read_options(options)
   if not given then return nil, err end
   for _, name in ipairs({ "code_verifier", "redirect_uri" }) do
     if given[name] ~= nil then
-      local value, problem = check.code(given[name])
+      local value, problem = check.code(given[name], name)
       if not value then return nil, problem end
     end
   end

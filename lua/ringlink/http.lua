@@ -21,6 +21,7 @@ local M = {}
 ---@field deadline_ms integer? of the whole call, by the monotonic clock
 ---@field accept (fun(response: table): boolean)? whether a 2xx answer can be used
 ---@field response_bytes_max integer?
+---@field path_is_secret boolean? a pre-signed URL: no hook is told its path
 
 ---@class ringlink.Response
 ---@field status integer
@@ -146,7 +147,7 @@ end
 local function tell(client, name, call, fields)
   if not client.hooks:has(name) then return end
   fields.stage, fields.method = call.stage, call.method
-  fields.path = call.url:match("^%a+://[^/]+([^?#]*)")
+  fields.path = call.path_is_secret and "/****" or call.url:match("^%a+://[^/]+([^?#]*)")
   client.hooks:tell(name, fields)
 end
 

@@ -1,5 +1,6 @@
 --- JSON, with lua-cjson's traps closed: bounded depth, no NaN or hexadecimal numbers, no buffer
--- that keeps a secret, and no `null` sentinel that is true in conditions.
+-- that keeps a secret, no `null` sentinel that is true in conditions, and whole numbers that are
+-- integers where Lua has them (cjson makes every number a float).
 
 local cjson = require("cjson.safe").new()
 
@@ -15,14 +16,13 @@ local M = {}
 --- Stands for `null` inside arrays, where leaving it out would shift what follows.
 M.null = cjson.null
 
-local function without_nulls(value)
+local to_integer = math.tointeger or function(number) return number end
+
+local function tidy(value)
+  if type(value) == "number" then return to_integer(value) or value end
   if type(value) ~= "table" then return value end
   for key, item in pairs(value) do
-    if item == M.null and type(key) == "string" then
-      value[key] = nil
-    else
-      without_nulls(item)
-    end
+    if item == M.null and type(key) == "string" then value[key] = nil else value[key] = tidy(item) end
   end
   return value
 end
@@ -36,7 +36,7 @@ function M.decode(text)
   local value, problem = cjson.decode(text)
   if value == nil then return nil, problem end
   if value == M.null then return nil, "null" end
-  return without_nulls(value)
+  return tidy(value)
 end
 
 --- Decodes text that must be an object or an array.

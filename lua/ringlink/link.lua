@@ -16,6 +16,7 @@ local M = {}
 
 local STEPS_MAX = 16                -- a link that needs more is going round in circles
 local MATCH_POLL_S = 0.25
+local TURN_S = 0.01
 
 ---@class ringlink.Link
 ---@field account ringlink.Account
@@ -30,6 +31,10 @@ local steps = {}
 
 local function section(client, key, fn, ...)
   return flight.run(client, "integrate/" .. key, fn, key, ...)
+end
+
+local function section_is_open(client, key)
+  return flight.is_under_way(client, "integrate/" .. key)
 end
 
 local function apply(client, key, event, more)
@@ -139,7 +144,7 @@ local function await_other(client, other, plan)
     return errors.fail("in_progress", { stage = "link",
       detail = "a hook of this link asked for the link it belongs to" })
   end
-  while not other.done do client.clock.sleep(0.01) end
+  while not other.done do client.clock.sleep(TURN_S) end
   if other.goal == plan.goal then return other.link, other.err end
 end
 
@@ -186,6 +191,45 @@ local function read_claimant(q)
     from = type(q.from) == "string" and errors.scrub(q.from) or nil }
 end
 
+local function join_or_take(client, claimant)
+  local own = claim.find_own(client, claimant)
+  if own then return own.key end
+  local key, err, held = claim.take(client, claimant)
+  if key then return key end
+  own = claim.find_own(client, claimant)         -- somebody else was faster with this very nonce
+  if own then return own.key end
+  return nil, err, held
+end
+
+-- The grant that a nonce opens, claimed for the user who brought it. The account may come late, for
+-- `wait_s`; an attempt of the same user that was left half way is brought to its end first.
+local function claimed(client, claimant, wait_s)
+  local give_up_ms = client.clock.monotonic_ms() + wait_s * 1000
+  local tried, problem
+  while true do
+    local key, err, held = join_or_take(client, claimant)
+    if key then return key end
+    if held and not tried then
+      tried = true
+      problem = select(2, M.conduct(client, held, { goal = "awaiting" }))
+    elseif err.code ~= "no_unclaimed_match" or client.clock.monotonic_ms() >= give_up_ms then
+      err.cause = err.cause or problem
+      return nil, err
+    else
+      client.clock.sleep(MATCH_POLL_S)
+    end
+  end
+end
+
+local UNDER_WAY = { matched = true, confirming = true, awaiting = true }
+
+-- From now on `work` may finish it again, as it may a link that was never stopped.
+local function take_up(client, key)
+  grants.update(client, key, function(row)
+    return UNDER_WAY[row.state] and not row.conducted and { conducted = true } or nil
+  end)
+end
+
 --- Finds the unclaimed account that a redirect belongs to. Reads the store, not the network.
 ---@param client ringlink.Client
 ---@param q { nonce: any, time: any }
@@ -215,21 +259,9 @@ function M.confirm(client, matched, q)
   local claimant, wrong = read_claimant({ nonce = matched.nonce, time = matched.time, user = q.user,
     account_identifier = q.account_identifier, unmasked = q.unmasked, from = q.from })
   if not claimant then return nil, wrong end
-  local own = claim.find_own(client, claimant)
-  local key, refusal = own and own.key, nil
-  if not key then key, refusal = claim.take(client, claimant) end
+  local key, refusal = claimed(client, claimant, 0)
   if not key then return nil, refusal end
   return M.conduct(client, key, { goal = "awaiting" })
-end
-
-local function take_in_time(client, q, wait_s)
-  local give_up_ms = client.clock.monotonic_ms() + wait_s * 1000
-  while true do
-    local key, err = claim.take(client, q)
-    if key or err.code ~= "no_unclaimed_match" then return key, err end
-    if client.clock.monotonic_ms() >= give_up_ms then return nil, err end
-    client.clock.sleep(MATCH_POLL_S)
-  end
 end
 
 local LINK_ARGUMENTS = { "nonce", "time", "user", "account_identifier", "unmasked", "configure",
@@ -249,15 +281,6 @@ local function read_link(q)
   return read_claimant(q)
 end
 
-local UNDER_WAY = { matched = true, confirming = true, awaiting = true }
-
--- From now on `work` may finish it again, as it may a link that was never stopped.
-local function take_up(client, entry)
-  grants.update(client, entry.key, function(row)
-    return UNDER_WAY[row.state] and not row.conducted and { conducted = true } or nil
-  end)
-end
-
 --- The whole link: match, confirm, configure, complete. Idempotent for the same nonce, time and user.
 ---@param client ringlink.Client
 ---@param q table see api: nonce, time, user, account_identifier, configure, wait_s, unmasked, from
@@ -267,11 +290,9 @@ function M.link(client, q)
   local claimant, err = read_link(q)
   if not claimant then return nil, err end
   claimant.conducted = true
-  local own = claim.find_own(client, claimant)
-  if own then take_up(client, own) end
-  local key, refusal = own and own.key, nil
-  if not key then key, refusal = take_in_time(client, claimant, q.wait_s or 0) end
+  local key, refusal = claimed(client, claimant, q.wait_s or 0)
   if not key then return nil, refusal end
+  take_up(client, key)
   return M.conduct(client, key, { goal = "completed", configure = q.configure })
 end
 
@@ -290,7 +311,9 @@ local function find_linked(client, account, states)
     detail = "the link is " .. newest.state })
 end
 
+-- Two steps of a link that meet are one; two updates are two, each has its turn.
 local function patch(client, key, fields)
+  while section_is_open(client, key) do client.clock.sleep(TURN_S) end
   local row, err = section(client, key, integration.update, fields)
   if not row then return nil, err end
   return client:link_of(key, row)

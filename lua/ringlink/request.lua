@@ -49,6 +49,7 @@ end
 local SCALAR = { string = true, number = true, boolean = true }
 
 local function check_query(query)
+  if query ~= nil and type(query) ~= "table" then return invalid("query must be a table") end
   for name, value in pairs(query or {}) do
     if type(name) ~= "string" or not SCALAR[type(value)] then
       return invalid("query must map names to text, numbers or booleans")
@@ -106,6 +107,16 @@ local function kind_of(method, spec)
   return "once"
 end
 
+local FOR_OTHER_HOSTS = { accept = true, range = true }      -- all that a redirect's target is told
+
+local function carried_lines(spec)
+  local lines = {}
+  for name, value in pairs(spec.headers or {}) do
+    if FOR_OTHER_HOSTS[name:lower()] then lines[#lines + 1] = header_line(name, value) end
+  end
+  return lines
+end
+
 local function build(client, spec)
   local ok, err = check_shape(spec)
   if not ok then return nil, err end
@@ -120,11 +131,14 @@ local function build(client, spec)
   local body, failure = body_of(spec)
   if failure then return nil, failure end
   return { method = method, kind = kind_of(method, spec), extra_headers = lines, body = body,
-    timeout_ms = spec.timeout_ms, url = client.options.api_url .. url.with_query(spec.path, spec.query) }
+    carried_headers = carried_lines(spec), timeout_ms = spec.timeout_ms,
+    deadline_ms = http.deadline(client),
+    url = client.options.api_url .. url.with_query(spec.path, spec.query) }
 end
 
 -- Redirects -----------------------------------------------------------------------------------
 
+local ELSEWHERE = "follow"              -- the stage of a call to another host, which gets no token
 local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
 local function absolute(client, location, from)
@@ -144,17 +158,18 @@ local function misled(problem)
   return errors.fail("bad_response", { stage = "request", detail = problem })
 end
 
-local function follow(client, response, from)
-  local err
+local function follow(client, response, call)
+  local from, err = call.url, nil
   for _ = 1, REDIRECTS_MAX do
     local location = location_of(response)
     if not location then return response end
     from = absolute(client, location, from)
     if not from then return misled("redirected to no https URL") end
-    response, err = http.call(client, { stage = "request", kind = "safe", method = "GET",
-      url = from, headers = {} })
+    response, err = http.call(client, { stage = ELSEWHERE, kind = "safe",
+      method = call.method == "HEAD" and "HEAD" or "GET", url = from, headers = call.carried_headers,
+      timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms, path_is_secret = true })
     if not response then return nil, err end
-    response.elsewhere = true
+    response.stage = ELSEWHERE
   end
   if location_of(response) then return misled("too many redirects") end
   return response
@@ -162,15 +177,13 @@ end
 
 -- Sending -------------------------------------------------------------------------------------
 
-local ELSEWHERE = "follow"              -- the stage of another host's answer, which got no token
-
 local function is_token_refused(_, err)
   return err ~= nil and err.status == 401 and err.stage ~= ELSEWHERE
 end
 
 local function answer(response)
   if response.status >= 400 then
-    return nil, ring.error(response, response.elsewhere and ELSEWHERE or "request")
+    return nil, ring.error(response, response.stage or "request")
   end
   return { status = response.status, headers = response.headers, body = response.body,
     json = response.json }
@@ -189,7 +202,7 @@ function M.send(client, key, spec)
     local response, problem = ring.request(client, access, call)
     if not response then return nil, problem end
     if spec.follow then
-      response, problem = follow(client, response, call.url)
+      response, problem = follow(client, response, call)
       if not response then return nil, problem end
     end
     return answer(response)
@@ -217,8 +230,11 @@ end
 ---@param query table?
 ---@return fun(): table?
 function M.pages(account, path, query)
-  local at, seen = type(path) == "string" and url.with_query(path, query) or "", {}
+  local sound, problem = check_query(query)
+  local at, seen = "", {}
+  if sound and type(path) == "string" then at = url.with_query(path, query) end
   return function()
+    if not sound then problem:raise() end
     if at == nil or seen[at] then return nil end
     seen[at] = true
     local body, err = account:get(at)

@@ -235,7 +235,7 @@ function M.request(client, access, call)
   for _, header in ipairs(call.extra_headers) do headers[#headers + 1] = header end
   return http.call(client, {
     stage = "request", kind = call.kind, method = call.method, url = call.url, headers = headers,
-    body = call.body, timeout_ms = call.timeout_ms,
+    body = call.body, timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms,
   })
 end
 

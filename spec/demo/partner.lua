@@ -3,7 +3,7 @@
 -- The directory holds configuration, credentials, pid and error log; `stop` ends the process by its
 -- pid, waits until it is gone, and removes the directory.
 
-local cjson = require "cjson"
+local json = require "ringlink.json"
 local http = require "demo.http"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
@@ -97,7 +97,7 @@ function partner.start()
     token_exchange_path = "/ring/" .. random_text(RANDOM_BYTES) .. "/token-exchange" }, Partner)
   self.user = { id = "user-7", email = "demo.user@partner.example.com",
     password = random_text(PASSWORD_BYTES) }
-  process.write(self.prefix .. "/settings.json", cjson.encode {
+  process.write(self.prefix .. "/settings.json", json.encode {
     control_token = self.control_token, token_exchange_path = self.token_exchange_path })
   local ok, problem = pcall(start_nginx, self, values)
   if not ok then
@@ -109,26 +109,18 @@ function partner.start()
   return self
 end
 
--- cjson reads every number as a float on Lua 5.4; whole ones become integers again.
-local function whole_numbers(value)
-  if type(value) == "number" then return value % 1 == 0 and math.floor(value) or value end
-  if type(value) ~= "table" then return value end
-  for key, one in pairs(value) do value[key] = whole_numbers(one) end
-  return value
-end
-
 --- Asks the backend for something, see control_routes.lua.
 ---@param operation string
 ---@param args table|nil
 ---@return table answer
 function Partner:ask(operation, args)
-  local body = args and next(args) ~= nil and cjson.encode(args) or "{}"
+  local body = assert(json.encode(args or {}))
   local answer = self.http:send("POST", "/demo/" .. operation, {
     headers = { "X-Demo-Token: " .. self.control_token, "Content-Type: application/json" }, body = body })
   if answer.status ~= 200 then
     error({ failure = ("the partner's backend answered %d to %s"):format(answer.status, operation) }, 0)
   end
-  return whole_numbers(cjson.decode(answer.body))
+  return assert(json.decode_table(answer.body))
 end
 
 --- Makes the backend's ringlink client.

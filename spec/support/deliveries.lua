@@ -27,7 +27,8 @@ function M.event(client, kind, more)
   return {
     meta = { version = "1.1", time = M.iso(more.time_ms or client.clock.now_ms()),
       request_id = more.request_id or ("request-%d"):format(n), account_id = more.account or "ring-1" },
-    data = { id = more.id or ("data-%d"):format(n), type = kind, attributes = { source = "d1", source_type = "devices" } },
+    data = { id = more.id or ("data-%d"):format(n), type = kind,
+      attributes = { source = "d1", source_type = "devices" } },
   }
 end
 

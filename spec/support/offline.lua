@@ -91,11 +91,21 @@ local function first_row(client, spec, id)
   return row
 end
 
+--- A redirect for an account, signed as Ring would: `nonce` and `time`.
+function M.redirect(client, account_id, time_ms)
+  local time = ("%d"):format(time_ms or client.clock.now_ms())
+  return { nonce = assert(ringlink.nonce(M.hmac_key, time, account_id)), time = time }
+end
+
 local function claim_columns(client, spec)
   local user = spec.user or "user-1"
-  return { user = grants.user_tag(client, user), user_sealed = client.vault:seal(user),
-    identifier = client.vault:seal(spec.identifier or "u***r@partner.example.com"),
-    conducted = spec.conducted }
+  local redirect = M.redirect(client, spec.account or "ring-1")
+  return {
+    nonce = client.vault:seal(redirect.nonce), time = redirect.time, claim_ms = client.clock.now_ms(),
+    nonce_tag = client.vault:tag("nonce", redirect.nonce .. redirect.time),
+    user = grants.user_tag(client, user), user_sealed = client.vault:seal(user),
+    identifier = client.vault:seal(spec.identifier or "u***r@partner.example.com"), conducted = spec.conducted,
+  }
 end
 
 --- Puts a grant into a client's store; the fields are account, state, user, identifier, conducted,
@@ -111,12 +121,6 @@ function M.grant(client, spec)
   end
   if way[2] then step(client, key, way[2]) end
   return key
-end
-
---- A redirect for an account, signed as Ring would: `nonce` and `time`.
-function M.redirect(client, account_id, time_ms)
-  local time = ("%d"):format(time_ms or client.clock.now_ms())
-  return { nonce = assert(ringlink.nonce(M.hmac_key, time, account_id)), time = time }
 end
 
 --- What a persistent observer would see of a client's store, as one value to compare.

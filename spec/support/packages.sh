@@ -27,8 +27,7 @@ demo   nginx                                 hosts the sandbox and the demo's ba
 demo   libnginx-mod-http-lua                 Lua inside nginx
 demo   openssl                               makes the throw-away certificates
 demo   ca-certificates                       the CAs a real server is checked against
-demo   curl                                  plays the browser
-demo   procps                                ps, to see that nothing is left behind
+test   curl                                  another client for the sandbox to be strict with
 test   lua-busted                            runs the specs
 test   lua-cqueues                           sockets, for servers that misbehave
 test   libcmocka-dev                         runs the C tests

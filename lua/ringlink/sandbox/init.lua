@@ -167,6 +167,12 @@ local function remove(prefix)
   process.run(process.line("rm", "-rf", "--", prefix))
 end
 
+local function bring_up(self, options)
+  local ok, problem = prepare(self, options)
+  if not ok then return nil, problem end
+  return start_nginx(self, options)
+end
+
 --- Starts an instance.
 ---@param options table|nil see README; unknown options and wrong types raise
 ---@return table|nil instance `{api_url, oauth_url, ca_file, control_url, page_url, token, prefix, pid, port,
@@ -183,12 +189,10 @@ function sandbox.start(options)
   self.prefix, problem = make_prefix(options.prefix)
   if not self.prefix then return nil, problem end
   credentials(self, options)
-  ok, problem = prepare(self, options)
-  if ok then ok, problem = start_nginx(self, options) end
-  if not ok then
-    remove(self.prefix)
-    return nil, problem
-  end
+  local finished, up, why = pcall(bring_up, self, options)
+  if not (finished and up) then remove(self.prefix) end
+  if not finished then error(up, 0) end          -- Ctrl-C, say: nothing is left behind
+  if not up then return nil, why end
   self.detached = options.detached
   return setmetatable(self, instance_mt)
 end

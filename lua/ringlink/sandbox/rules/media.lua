@@ -66,6 +66,8 @@ function media.fetch(ring, visit, now_ms)
     return reply.bytes(400, "text/plain", "only one auth mechanism is allowed\n")
   end
   if not signed or now_ms > signed.until_ms then return reply.bytes(403, "text/plain", "expired or unknown\n") end
+  local range = visit.request.headers["range"]
+  if range then return ranged(ring, signed.content, range) end
   return reply.bytes(200, signed.content[1], signed.content[2])
 end
 
