@@ -135,6 +135,13 @@ describe("accounts", function()
       offline.assert_silent(client)
     end)
 
+    it("with options needs a user: a session without one opens nothing", function()
+      put("a", "completed", "user-1")
+      local session = {}
+      local text = offline.misuse(function() client:account("a", { user = session.user }) end)
+      assert.truthy(text:find("options need a user", 1, true))
+    end)
+
     it("with a user is theirs only", function()
       put("a", "completed", "user-1")
       assert.equal("completed", client:account("a", { user = "user-1" }):state())

@@ -69,16 +69,18 @@ describe("a process that is interrupted #network", function()
     assert.equal(200, w:journal("refresh")[1].status)
   end)
 
-  it("by SIGINT while it waits for an answer stops waiting", function()
-    w:fault { call = "devices", delay_ms = 60000 }
-    local child = start("get")
-    wait_for_call("devices")
-    child:signal("INT")
-    local status, said = child:wait()
-    assert.equal("asking\ninterrupted!\ncompleted\nend\n", said)
-    assert.equal(0, status)
-    assert.is_nil(w:journal("devices")[1].status)
-  end)
+  for _, mode in ipairs { "get", "get_in_task" } do
+    it("by SIGINT while it waits for an answer stops waiting in a " .. mode, function()
+      w:fault { call = "devices", delay_ms = 60000 }
+      local child = start(mode)
+      wait_for_call("devices")
+      child:signal("INT")
+      local status, said = child:wait()
+      assert.equal("asking\ninterrupted!\ncompleted\nend\n", said)
+      assert.equal(0, status)
+      assert.is_nil(w:journal("devices")[1].status)
+    end)
+  end
 
   it("by SIGTERM while it waits for an answer ends at once", function()
     w:fault { call = "devices", delay_ms = 60000 }

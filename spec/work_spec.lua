@@ -310,9 +310,26 @@ describe("work", function()
       end)
       deliveries.send(client, deliveries.event(client, "motion_detected"))
       work({})
-      work({})
+      assert.equal(60, assert(client:work()).next_due_s)
       assert.equal(3, runs)
     end)
+  end)
+
+  it("puts a link that keeps failing off, longer each time, and says why in the log", function()
+    local lines = {}
+    client, clock = offline.client({ log = function(level, _, fields) lines[#lines + 1] = { level, fields } end })
+    local key = offline.grant(client, { account = "ring-1", state = "confirming" })
+    local waits = {}
+    for i = 1, 3 do
+      clock.advance(math.max(0, row_of(key).due_ms - clock.now_ms()))
+      lines = {}
+      assert(client:work())
+      waits[i] = row_of(key).not_before_ms - clock.now_ms()
+      assert.equal("warn", lines[#lines][1])
+      assert.equal("confirming", lines[#lines][2].state)
+      assert.equal("connect", lines[#lines][2].error)
+    end
+    assert.truthy(waits[1] < waits[2] and waits[2] < waits[3])
   end)
 
   it("goes on after an account that fails", function()

@@ -102,6 +102,7 @@ end
 local function columns(client, row, q)
   return {
     prior_user = row.user, prior_user_sealed = row.user_sealed, prior_identifier = row.identifier,
+    prior_shown = row.identifier_shown, identifier_shown = grants.NONE, paused = grants.NONE,
     nonce = client.vault:seal(q.nonce), nonce_tag = nonce_tag(client, q), time = q.time,
     claim_ms = client.clock.now_ms(), user = grants.user_tag(client, q.user),
     user_sealed = client.vault:seal(q.user), identifier = client.vault:seal(q.account_identifier),

@@ -207,12 +207,16 @@ function Client:link(q)
   return link.link(self, q)
 end
 
---- A lazy handle; with `user`, calls answer `not_found` unless the account is theirs.
+--- A lazy handle; with `user`, calls answer `not_found` unless the account is theirs. Options without
+--- a user raise: a session that has none must not open everybody's account.
 ---@param id string
----@param options { user: string? }?
+---@param options { user: string }?
 ---@return ringlink.Account
 function Client:account(id, options)
   local user = check.options("account", options, { "user" }).user
+  if options and user == nil then
+    errors.misuse("account: options need a user; leave them out to reach any account")
+  end
   local _, problem = check.account_id(id)
   if user ~= nil and not problem then _, problem = check.user(user) end
   return account.new(self, { id = id, user = user, problem = problem })

@@ -161,6 +161,7 @@ local function transition(client, row, event, arg)
   local sound, broken = core.link_check(link)
   assert(sound, broken)
   link.base, link.resume = link.base or M.NONE, link.resume or M.NONE
+  if link.state ~= row.state then link.put_offs, link.not_before_ms = M.NONE, M.NONE end
   if WIPING[link.state] then put_all(link, WIPED) end
   if SETTLED[link.state] then link.nonce = M.NONE end
   return link
@@ -201,8 +202,10 @@ end
 ---@param key string
 ---@param wait_ms integer
 function M.postpone(client, key, wait_ms)
-  local until_ms = client.clock.now_ms() + wait_ms
-  return M.update(client, key, function() return { not_before_ms = until_ms } end)
+  local until_ms = math.floor(client.clock.now_ms() + wait_ms)
+  return M.update(client, key, function(row)
+    return { not_before_ms = until_ms, put_offs = (row.put_offs or 0) + 1 }
+  end)
 end
 
 -- An account's grants -------------------------------------------------------------------------

@@ -32,7 +32,9 @@ end
 function M.nonce(hmac_key, time, account_id)
   local key, code
   if type(hmac_key) == "string" then key, code = core.hmac_key({ hmac_key }) end
-  if not key then return errors.fail(code or "invalid_option", { detail = "hmac_key must be text of 1 to 4096 bytes" }) end
+  if not key then
+    return errors.fail(code or "invalid_option", { detail = "hmac_key must be text of 1 to 4096 bytes" })
+  end
   local nonce, problem = key:nonce(time, account_id)
   if nonce then return nonce end
   return errors.fail(problem, { detail = "time must be 1 to 20 digits, account_id text" })

@@ -12,7 +12,7 @@ local tokens = require "ringlink.tokens"
 local M = {}
 
 local PRIOR = { user = "prior_user", user_sealed = "prior_user_sealed",
-  identifier = "prior_identifier" }
+  identifier = "prior_identifier", identifier_shown = "prior_shown" }
 
 --- The columns to write when a claim ends without a link: the claim goes, and the grant is whose it
 --- was before.
@@ -185,7 +185,8 @@ local function completed(client, notes, key, answer)
   local row, err = grants.apply(client, notes, key, "completed", { changes = {
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
     identifier_shown = answer.account_identifier, conducted = grants.NONE,
-    prior_user = grants.NONE, prior_user_sealed = grants.NONE, prior_identifier = grants.NONE } })
+    prior_user = grants.NONE, prior_user_sealed = grants.NONE, prior_identifier = grants.NONE,
+    prior_shown = grants.NONE, paused = grants.NONE } })
   if not row then return nil, err end
   replace_older(client, notes, row)
   note_link(client, notes, "completed", key, row)
@@ -262,11 +263,12 @@ function M.update(client, notes, key, fields)
   end
   if not answer then return update_failed(client, notes, key, err) end
   local changes = { updated_at = answer.updated_at, status = answer.status,
-    identifier_shown = answer.account_identifier,
-    identifier = fields.account_identifier and client.vault:seal(fields.account_identifier) }
+    identifier_shown = answer.account_identifier or fields.account_identifier,
+    identifier = client.vault:seal(fields.account_identifier) }
   local row, problem = grants.load(client, key)
   if not row then return nil, problem end
   if fields.status == "awaiting" and row.state == "completed" then
+    changes.paused = true
     return grants.apply(client, notes, key, "paused", { changes = changes })
   end
   return grants.update(client, key, function() return changes end)

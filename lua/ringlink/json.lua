@@ -16,7 +16,7 @@ local M = {}
 --- Stands for `null` inside arrays, where leaving it out would shift what follows.
 M.null = cjson.null
 
-local to_integer = math.tointeger or function(number) return number end
+local to_integer = rawget(math, "tointeger") or function(number) return number end
 
 local function tidy(value)
   if type(value) == "number" then return to_integer(value) or value end

@@ -292,14 +292,23 @@ function M.link(client, q)
   claimant.conducted = true
   local key, refusal = claimed(client, claimant, q.wait_s or 0)
   if not key then return nil, refusal end
+  local row = client.store:get(key)
+  if row and row.paused then return client:link_of(key, row) end     -- a reload of what was done
   take_up(client, key)
   return M.conduct(client, key, { goal = "completed", configure = q.configure })
 end
 
-local function find_linked(client, account, states)
+-- An account's grants, newest first; `current_first` puts the one that speaks for it before them.
+local function grants_of(client, account, current_first)
+  local list = grants.of_account(client, account.id)
+  if current_first then table.insert(list, 1, grants.representative(list)) end
+  return list
+end
+
+local function find_linked(client, account, states, current_first)
   if account.problem then return nil, account.problem end
   local newest
-  for _, entry in ipairs(grants.of_account(client, account.id)) do
+  for _, entry in ipairs(grants_of(client, account, current_first)) do
     local usable = account:may_use(entry.row)
     if usable and states[entry.row.state] then return entry end
     newest = newest or usable and entry.row
@@ -360,7 +369,7 @@ function M.update(client, account, q)
   if status == "completed" then
     return M.complete(client, account, { account_identifier = identifier, unmasked = true })
   end
-  local entry, missing = find_linked(client, account, COMPLETABLE)
+  local entry, missing = find_linked(client, account, COMPLETABLE, true)
   if not entry then return nil, missing end
   return patch(client, entry.key, { status = status, account_identifier = identifier })
 end

@@ -159,7 +159,8 @@ local function misled(problem)
 end
 
 local function follow(client, response, call)
-  local from, err = call.url, nil
+  local from = call.url
+  local err
   for _ = 1, REDIRECTS_MAX do
     local location = location_of(response)
     if not location then return response end

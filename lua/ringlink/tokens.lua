@@ -28,7 +28,7 @@ function M.columns(client, tokens)
     access_obtained_ms = tokens.obtained_ms, access_expires_ms = tokens.expires_ms,
     refreshed_ms = tokens.obtained_ms, scope = tokens.scope,
     intent = grants.NONE, intent_ms = grants.NONE, not_before_ms = grants.NONE,
-    refresh_failures = grants.NONE,
+    refresh_failures = grants.NONE, put_offs = grants.NONE,
   }
   if tokens.refresh_token then
     changes.refresh = client.vault:seal(tokens.refresh_token)

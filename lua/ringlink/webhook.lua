@@ -161,6 +161,9 @@ local function process(client, stored, owner)
     client.store:event_release(stored.id, owner)
     return nil, err
   end
+  if err then
+    client.log("error", "a webhook could not be acted on", { error = err.code, stage = err.stage })
+  end
   client.store:event_done(stored.id)
   return "processed"
 end
@@ -204,12 +207,14 @@ end
 ---@param client ringlink.Client
 ---@param limit integer
 ---@return integer done
+---@return integer unfinished taken, but to be tried again
 function M.finish(client, limit)
   local owner, done = next_owner(client), 0
-  for _, stored in ipairs(client.store:event_take(owner, limit, nil, LEASE_MS)) do
+  local taken = client.store:event_take(owner, limit, nil, LEASE_MS)
+  for _, stored in ipairs(taken) do
     if process(client, stored, owner) then done = done + 1 end
   end
-  return done
+  return done, #taken - done
 end
 
 return M

@@ -16,6 +16,7 @@ local M = {}
 local LIMIT_DEFAULT = 100
 local PAUSE_MS = 60000                 -- after a failure, doubled for each further one
 local PAUSE_DOUBLINGS_MAX = 6          -- about an hour
+local EVENT_PAUSE_S = 60               -- before hooks that failed are run again
 
 ---@class ringlink.Report
 ---@field refreshed integer
@@ -26,8 +27,10 @@ local PAUSE_DOUBLINGS_MAX = 6          -- about an hour
 ---@field pruned integer
 ---@field next_due_s number    when to call again
 
-local function put_off(client, key, row)
-  local doublings = math.min(row.refresh_failures or 0, PAUSE_DOUBLINGS_MAX)
+local function put_off(client, key, row, err)
+  local doublings = math.min(row.put_offs or 0, PAUSE_DOUBLINGS_MAX)
+  client.log("warn", "due, but it failed; put off",
+    { state = row.state, error = err.code, stage = err.stage, status = err.status })
   grants.postpone(client, key, PAUSE_MS * 2 ^ doublings)
 end
 
@@ -41,7 +44,7 @@ local function refresh(client, key, row, report)
     report.relink = report.relink + 1
   else
     report.refresh_failed = report.refresh_failed + 1
-    put_off(client, key, row)
+    put_off(client, key, row, err)
   end
 end
 
@@ -55,21 +58,18 @@ local function refresh_or_prune(client, key, row, report)
   return (lapsed and prune or refresh)(client, key, row, report)
 end
 
+local function resumed(client, key, row, report, done, err)
+  if not done then return put_off(client, key, row, err) end
+  report.resumed = report.resumed + 1
+end
+
 local function resume_exchange(client, key, row, report)
-  if exchange.resume(client, key) then
-    report.resumed = report.resumed + 1
-  else
-    put_off(client, key, row)
-  end
+  resumed(client, key, row, report, exchange.resume(client, key))
 end
 
 local function resume_link(client, key, row, report)
   local goal = row.conducted and "completed" or "awaiting"
-  if link.conduct(client, key, { goal = goal }) then
-    report.resumed = report.resumed + 1
-  else
-    put_off(client, key, row)
-  end
+  resumed(client, key, row, report, link.conduct(client, key, { goal = goal }))
 end
 
 local function resume_or_refresh(client, key, row, report)
@@ -94,6 +94,13 @@ local function read_limit(options)
   return limit
 end
 
+local function next_due_s(client)
+  local now = client.clock.now_ms()
+  local waiting, next_ms = client.store:due(now, 1)
+  if waiting[1] then return 0 end
+  return next_ms and (next_ms - now) / 1000 or client.options.refresh_interval_s
+end
+
 --- Does what is due, at most `limit` of each kind.
 ---@param client ringlink.Client
 ---@param options { limit: integer? }?
@@ -106,13 +113,11 @@ function M.work(client, options)
   for _, entry in ipairs((client.store:due(client.clock.now_ms(), limit))) do
     HANDLERS[entry.row.state](client, entry.key, entry.row, report)
   end
-  report.events = webhook.finish(client, limit)
-  local now = client.clock.now_ms()
-  report.pruned = report.pruned + client.store:prune(now)
-  local waiting, next_ms = client.store:due(now, 1)
-  next_ms = waiting[1] and now or next_ms
-  report.next_due_s = next_ms and math.max(0, (next_ms - now) / 1000)
-    or client.options.refresh_interval_s
+  local unfinished
+  report.events, unfinished = webhook.finish(client, limit)
+  report.pruned = report.pruned + client.store:prune(client.clock.now_ms())
+  report.next_due_s = next_due_s(client)
+  if unfinished > 0 then report.next_due_s = math.min(report.next_due_s, EVENT_PAUSE_S) end
   return report
 end
 

@@ -76,6 +76,16 @@ function modes.get()
   say(account:state())
 end
 
+-- The same within a task of the loop, which then has something else to do.
+function modes.get_in_task()
+  local client = new_client()
+  local account = link(client)
+  say("asking")
+  local ok, err = pcall(ringlink.run, account.get, account, "/v1/devices")
+  if ok then say("went on") else tell_error(err) end
+  say(ringlink.run(account.state, account))
+end
+
 -- Under silent_resolver.c: a client whose host is never resolved beside one that has work to do.
 function modes.resolver()
   local silent = new_client { api_url = "https://silent.invalid", oauth_url = "https://silent.invalid",

@@ -22,6 +22,7 @@ local M = {}
 ---@field done boolean
 ---@field results table?    packed results, when it ended well
 ---@field failure any       what it raised, otherwise
+---@field joined boolean?   somebody has taken its result or its failure
 ---@field critical boolean
 ---@field waiters ringlink.Task[]
 
@@ -31,6 +32,7 @@ local timers = {}                                  -- { at_ms, task }, soonest l
 local transports = {}                              -- transport -> { ticket -> box }
 local held = 0                                     -- open critical sections
 local live = 0                                     -- tasks that have not ended
+local failed = {}                                  -- tasks whose failure nobody has taken yet
 
 local function push_ready(task)
   ready.last = ready.last + 1
@@ -67,7 +69,12 @@ local function trace(cause)
 end
 
 local function finish(task, ok, ...)
-  if ok then task.results = { n = select("#", ...), ... } else task.failure = (...) end
+  if ok then
+    task.results = { n = select("#", ...), ... }
+  else
+    task.failure = (...)
+    failed[#failed + 1] = task
+  end
   task.done = true
   live = live - 1
   for _, waiter in ipairs(task.waiters) do push_ready(waiter) end
@@ -193,6 +200,8 @@ end
 ---@param task ringlink.Task
 ---@param blocking boolean? a foreign coroutine may wait too, stopping everything meanwhile
 function M.join(task, blocking)
+  if task == (current_task()) then errors.misuse("a task cannot wait for itself") end
+  task.joined = true
   wait_until(function() return task.done end,
     function(me) task.waiters[#task.waiters + 1] = me end, blocking)
   if task.results == nil then error(task.failure, 0) end
@@ -246,12 +255,26 @@ function M.sleep(seconds, blocking)
   wait_until(arrived, function(me) add_timer(at_ms, me) end, blocking)
 end
 
---- Runs a function as a task and returns what it returns, once all tasks have ended.
+-- The first failure that nobody took, taken.
+local function take_failure()
+  local first
+  for _, task in ipairs(failed) do
+    if not task.joined then first = first or task end
+  end
+  failed = {}
+  return first
+end
+
+--- Runs a function as a task and returns what it returns, once all tasks have ended. Raises what it
+--- raised, or what the first task raised that nobody joined.
 ---@param fn function
 function M.run(fn, ...)
   local task = M.spawn(fn, ...)
   if current_task() then return M.join(task) end
+  task.joined = true
   turn_until(function() return live == 0 end)
+  local orphan = take_failure()
+  if orphan and task.results then error(orphan.failure, 0) end
   return M.join(task)
 end
 

@@ -6,6 +6,7 @@
 
 local M = {}
 
+local REMOVAL_KEEP_MS = 24 * 3600 * 1000
 local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered for 7 days
 
 ---@class ringlink.MemoryStore
@@ -19,7 +20,7 @@ function M.new(clock)
   return setmetatable({
     clock = clock,
     rows = {},          -- key -> { row, version, change }
-    removed = {},       -- key -> change number of its deletion
+    removed = {},       -- key -> { change, at_ms } of its deletion
     by_account = {},    -- account -> set of keys
     change = 0,
     leases = {},        -- key -> { owner, until_ms }
@@ -82,7 +83,7 @@ function Store:delete(key)
   if not entry then return false end
   index(self, key, entry.row.account, nil)
   self.rows[key] = nil
-  self.removed[key] = next_change(self)
+  self.removed[key] = { change = next_change(self), at_ms = self.clock.now_ms() }
   return true
 end
 
@@ -145,7 +146,7 @@ function Store:due(now_ms, limit)
 end
 
 --- What changed among unclaimed rows since a change number: rows that are unclaimed now, newest
---- first, and keys that no longer are.
+--- first, and keys that no longer are. Deletions are told for a day.
 ---@param after_change integer 0 for everything
 ---@return { rows: { key: string, row: table }[], gone: string[], change: integer }
 function Store:unclaimed(after_change)
@@ -155,8 +156,8 @@ function Store:unclaimed(after_change)
       if entry.row.state == "unclaimed" then changed[#changed + 1] = key else gone[#gone + 1] = key end
     end
   end
-  for key, change in pairs(self.removed) do
-    if change > after_change then gone[#gone + 1] = key end
+  for key, removal in pairs(self.removed) do
+    if removal.change > after_change then gone[#gone + 1] = key end
   end
   table.sort(changed, function(a, b) return self.rows[a].change > self.rows[b].change end)
   return { rows = listing(self, changed), gone = gone, change = self.change }
@@ -286,6 +287,9 @@ end
 ---@return integer pruned
 function Store:prune(now_ms)
   local pruned = prune_events(self, now_ms - EVENT_KEEP_MS)
+  for key, removal in pairs(self.removed) do
+    if removal.at_ms < now_ms - REMOVAL_KEEP_MS then self.removed[key] = nil end
+  end
   for name, until_ms in pairs(self.remembered) do
     if until_ms <= now_ms then
       self.remembered[name] = nil
