@@ -248,6 +248,19 @@ describe("forget #network", function()
       assert.equal(0, client:forget_user("user-1"))
     end)
 
+    it("leaves the link of the user who still holds the account", function()
+      client:on("reassign", function() return true end)
+      w:pass_time(clock, 1000)
+      local again = w:install { account = account.id }
+      assert(client:exchange(again.code))
+      local claim = assert(client:match { nonce = again.nonce, time = again.time })
+      assert.equal("awaiting", assert(client:confirm(claim, { user = "user-2" })).status)
+      assert.equal(1, client:forget_user("user-2"))
+      assert.equal("completed", account:state())
+      assert.equal("user-1", assert(account:info()).user)
+      assert.is_nil(stored("user-2"))
+    end)
+
     it("refuses what is no user", function()
       for _, user in ipairs { "", 7, "a\0b", ("x"):rep(1024 * 1024) } do
         local none, err = client:forget_user(user)

@@ -82,6 +82,16 @@ describe("a process that is interrupted #network", function()
     end)
   end
 
+  it("by SIGINT while the partner configures can take the link up again", function()
+    local child = start("link_in_task")
+    child:wait_for("configuring")
+    child:signal("INT")
+    local status, said = child:wait()
+    assert.equal("configuring\ninterrupted!\ncompleted\nend\n", said)
+    assert.equal(0, status)
+    assert.equal(1, w:count("confirm"))
+  end)
+
   it("by SIGTERM while it waits for an answer ends at once", function()
     w:fault { call = "devices", delay_ms = 60000 }
     local child = start("get")

@@ -309,6 +309,13 @@ function Client:on(name, fn)
   return self.hooks:on(name, fn)
 end
 
+-- A grant that waits beside another user's living link goes alone.
+local function forget_entry(self, entry)
+  local current = grants.representative(grants.of_account(self, entry.row.account))
+  if current and current.row.user ~= entry.row.user then return self.store:delete(entry.key) or nil end
+  return self:handle(entry.key, entry.row):forget()
+end
+
 --- Forgets every account of a partner user.
 ---@param user string
 ---@return integer? forgotten how many accounts
@@ -319,8 +326,8 @@ function Client:forget_user(user)
   if not checked then return nil, err end
   local forgotten = 0
   for _, entry in ipairs(self.store:find({ user = grants.user_tag(self, checked) })) do
-    local done, problem = self:handle(entry.key, entry.row):forget()
-    if not done and problem.code ~= "not_found" then return nil, problem end
+    local done, problem = forget_entry(self, entry)
+    if problem and problem.code ~= "not_found" then return nil, problem end
     if done then forgotten = forgotten + 1 end
   end
   return forgotten

@@ -86,6 +86,21 @@ function modes.get_in_task()
   say(ringlink.run(account.state, account))
 end
 
+-- A link whose configuration hangs, and which is taken up again.
+function modes.link_in_task()
+  local client = new_client()
+  assert(client:exchange(code))
+  local q = { nonce = nonce, time = time, user = "user-1" }
+  local off = client:on("configure", function()
+    say("configuring")
+    ringlink.sleep(600)
+  end)
+  local ok, err = pcall(ringlink.run, client.link, client, q)
+  if ok then say("went on") else tell_error(err) end
+  off()
+  say(assert(ringlink.run(client.link, client, q)).status)
+end
+
 -- Under silent_resolver.c: a client whose host is never resolved beside one that has work to do.
 function modes.resolver()
   local silent = new_client { api_url = "https://silent.invalid", oauth_url = "https://silent.invalid",

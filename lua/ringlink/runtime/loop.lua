@@ -24,6 +24,8 @@ local M = {}
 ---@field failure any       what it raised, otherwise
 ---@field joined boolean?   somebody has taken its result or its failure
 ---@field critical boolean
+---@field begun boolean?
+---@field cancelled boolean? every wait of it raises `cancelled`
 ---@field waiters ringlink.Task[]
 
 local tasks = setmetatable({}, { __mode = "k" })  -- coroutine -> task
@@ -83,6 +85,7 @@ end
 
 local function resume(task)
   if task.done then return end
+  task.begun = true
   local ok, failure = coroutine.resume(task.co)
   if not ok then finish(task, false, failure) end
 end
@@ -190,7 +193,10 @@ local function wait_until(arrived, register, blocking)
   local task = current_task()
   if task then
     if register then register(task) end
-    repeat coroutine.yield() until arrived()
+    repeat
+      if task.cancelled then errors.new("cancelled"):raise() end
+      coroutine.yield()
+    until arrived()
   else
     turn_until(arrived)
   end
@@ -265,6 +271,19 @@ local function take_failure()
   return first
 end
 
+-- Ends the tasks of a loop that was interrupted: their waits raise, so that each can tidy up.
+-- Critical sections stay, and go on at the next turn.
+local function abandon_tasks()
+  local left = {}
+  for _, task in pairs(tasks) do
+    if not (task.done or task.critical) then left[#left + 1] = task end
+  end
+  for _, task in ipairs(left) do
+    task.cancelled, task.joined = true, true
+    if task.begun then resume(task) else finish(task, false, errors.new("cancelled")) end
+  end
+end
+
 --- Runs a function as a task and returns what it returns, once all tasks have ended. Raises what it
 --- raised, or what the first task raised that nobody joined.
 ---@param fn function
@@ -272,7 +291,11 @@ function M.run(fn, ...)
   local task = M.spawn(fn, ...)
   if current_task() then return M.join(task) end
   task.joined = true
-  turn_until(function() return live == 0 end)
+  local ended, interruption = pcall(turn_until, function() return live == 0 end)
+  if not ended then
+    abandon_tasks()
+    error(interruption, 0)
+  end
   local orphan = take_failure()
   if orphan and task.results then error(orphan.failure, 0) end
   return M.join(task)
