@@ -172,7 +172,7 @@ end
 ---@param client ringlink.Client
 ---@param notes table what hooks are to be told, once the section is over
 ---@param key string
----@param event string one of core.link_events
+---@param event string|fun(row: table): string? one of core.link_events; nil leaves the flow as it is
 ---@param more { arg: any, changes: table?, guard: (fun(row: table): boolean?, ringlink.Error?)? }?
 ---@return table? row
 ---@return ringlink.Error?
@@ -185,7 +185,10 @@ function M.apply(client, notes, key, event, more)
       if not ok then return nil, refusal end
     end
     from = row.state
-    local changes, failure = transition(client, row, event, more.arg)
+    local name = event
+    if type(event) == "function" then name = event(row) end
+    local changes, failure = {}, nil
+    if name then changes, failure = transition(client, row, name, more.arg) end
     if not changes then return nil, failure end
     put_all(changes, more.changes or {})
     return changes

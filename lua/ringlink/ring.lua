@@ -123,6 +123,7 @@ end
 ---@return ringlink.Error? err `title` is OAuth's error; `ambiguous` when an answer may be lost
 function M.token(client, form, spec)
   local maybe, err = false, nil
+  spec.deadline_ms = spec.deadline_ms or http.deadline(client)
   for _, secret in ipairs(client.options.client_secret) do
     local response, problem = token_call(client, form, secret, spec)
     err = problem

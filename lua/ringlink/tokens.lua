@@ -79,6 +79,11 @@ local function store_intent(client, key, seen)
   end)
 end
 
+-- A late success replaces `relink`, which may have come in the meantime.
+local function revived(row)
+  return row.state == "relink" and "revived" or nil
+end
+
 local function commit(client, notes, key, sent, tokens)
   local columns = M.columns(client, tokens)
   local function guard(row)
@@ -87,17 +92,7 @@ local function commit(client, notes, key, sent, tokens)
     if not ok then return nil, refusal end
     return errors.fail("in_progress", { stage = "refresh" })
   end
-  local row, err = grants.load(client, key)
-  if not row then return nil, err end
-  if row.state == "relink" then
-    row, err = grants.apply(client, notes, key, "revived", { guard = guard, changes = columns })
-  else
-    row, err = grants.update(client, key, function(now)
-      local ok, refusal = guard(now)
-      if not ok then return nil, refusal end
-      return columns
-    end)
-  end
+  local row, err = grants.apply(client, notes, key, revived, { guard = guard, changes = columns })
   if row then notes[#notes + 1] = { "token_rotated", client:handle(key, row) } end
   return row, err
 end

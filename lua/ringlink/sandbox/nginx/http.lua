@@ -59,9 +59,10 @@ local function read_head(socket)
   return nil, "no final answer"
 end
 
-local function drain(socket)
-  local bytes = 0
-  while bytes < BODY_BYTES_MAX do
+-- A partner that ignores `Connection: close` ends its answer by Content-Length alone.
+local function drain(socket, length)
+  local bytes, most = 0, math.min(tonumber(length) or BODY_BYTES_MAX, BODY_BYTES_MAX)
+  while bytes < most do
     local chunk = socket:receiveany(65536)
     if not chunk then return end
     bytes = bytes + #chunk
@@ -81,7 +82,7 @@ local function exchange(request, place, deadline)
     socket:settimeout(left_ms())
     answer, problem = read_head(socket)
   end
-  if answer then drain(socket) end
+  if answer then drain(socket, answer.headers["content-length"]) end
   socket:close()
   return answer, problem
 end
