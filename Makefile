@@ -24,7 +24,7 @@ LUA         ?= lua5.4#       the interpreters, and what pkg-config calls them
 LUA_PC      ?= lua5.4
 LUAJIT      ?= luajit
 LUAJIT_PC   ?= luajit
-LIBS_PC     ?= libcurl libcrypto
+LIBS_PC     ?= libcurl libcrypto sqlite3
 JOBS        ?= 2#            suites of `make test` that run side by side
 
 CFLAGS      ?= -O2 -g

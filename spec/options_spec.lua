@@ -1,10 +1,13 @@
 -- The options of `ringlink.new`: defaults, forms, bounds, where secrets come from, and that every
 -- mistake is raised at the caller's line by a message that names the option and shows no secret.
 
+local disks = require "support.disk"
+local guard = require "ringlink.store.guard"
 local offline = require "support.offline"
 local ringlink = require "ringlink"
 
 local SECRET = "planted-secret-QZ7"
+local KEY = disks.key(1)
 
 --- What `new` makes of one changed option.
 local function with(name, value)
@@ -19,6 +22,15 @@ local function refuses(name, value, ...)
   assert.truthy(text:find("ringlink: option " .. name, 1, true), text)
   for _, piece in ipairs({ ... }) do assert.truthy(text:find(piece, 1, true), text) end
   assert.is_nil(text:find(SECRET, 1, true), text)
+end
+
+--- Asserts that changed options are refused at the caller's line, showing no key; returns the rest of
+--- the message.
+local function refused(changes)
+  local options = offline.options(changes)
+  local text = offline.misuse(function() ringlink.new(options) end)
+  assert.is_nil(text:find(KEY:sub(1, 12), 1, true), text)
+  return text
 end
 
 local function without(name)
@@ -293,16 +305,110 @@ describe("options", function()
 
   describe("the store", function()
     it("is one that this version has", function()
-      refuses("store", "sqlite:/tmp/x.db", '"memory"')
-      refuses("store", 12, '"memory"')
+      for _, value in ipairs({ 12, true, "redis:x", "postgres:host=x", "", "sqlite", "Memory" }) do
+        local text = refused({ store = value, store_key = KEY })
+        assert.truthy(text:find('option store must be "sqlite:PATH", "memory", or a table', 1, true), text)
+      end
+    end)
+
+    it("in a file must name one", function()
+      for _, value in ipairs({ "sqlite:", "sqlite:a\nb", "sqlite:a\0b", "sqlite:" .. ("x"):rep(4097) }) do
+        local text = refused({ store = value, store_key = KEY })
+        assert.truthy(text:find("option store must name a file: sqlite:PATH", 1, true), text)
+      end
+    end)
+
+    it("of one's own fills the port, and every function that lacks is named", function()
+      local text = refused({ store = {}, store_key = KEY })
+      for _, name in ipairs(guard.PORT) do assert.truthy(text:find(name, 1, true), name) end
+      local store = disks.new():store()
+      assert.truthy(ringlink.new(offline.options({ store = store, store_key = KEY })))
+      store.due, store.lease = nil, "yes"
+      text = refused({ store = store, store_key = KEY })
+      assert.truthy(text:find("option store lacks the functions due, lease", 1, true), text)
     end)
 
     it("in memory has no key", function()
       refuses("store_key", SECRET, "seals nothing")
+      refuses("store_key", KEY, "seals nothing")
     end)
 
     it("is each client's own", function()
       assert.not_equal(ringlink.new(offline.options()).store, ringlink.new(offline.options()).store)
+    end)
+  end)
+
+  describe("the store key", function()
+    local function with_key(key)
+      return ringlink.new(offline.options({ store = disks.new():store(), store_key = key })).options.store_key
+    end
+
+    local function refuses_key(key, ...)
+      local text = refused({ store = disks.new():store(), store_key = key })
+      assert.truthy(text:find("option store_key", 1, true), text)
+      for _, piece in ipairs({ ... }) do assert.truthy(text:find(piece, 1, true), text) end
+      assert.is_nil(text:find(SECRET, 1, true), text)
+    end
+
+    local function key_file(mode, text)
+      local path = file_with(text or KEY .. "\n")
+      assert(os.execute(("chmod %s '%s'"):format(mode, path)))
+      return path
+    end
+
+    it("must be there for a store that outlives the process", function()
+      for _, store in ipairs({ "sqlite:/tmp/ringlink-spec-never-made.db", disks.new():store() }) do
+        local text = refused({ store = store })
+        assert.truthy(text:find("option store_key is required", 1, true), text)
+        assert.truthy(text:find("openssl rand -base64 32", 1, true), text)
+      end
+    end)
+
+    it("is 32 bytes as Base64", function()
+      assert.equal("vault(****)", tostring(with_key(KEY)))
+      for _, key in ipairs({ KEY:sub(1, -2), KEY .. "=", KEY:gsub("=", ""), "x" .. KEY, KEY .. " ", SECRET,
+        disks.base64(("k"):rep(31)), disks.base64(("k"):rep(33)), disks.base64(("k"):rep(24)),
+        disks.base64(("\255"):rep(32)):gsub("/", "_"), ("k"):rep(32), ("0a"):rep(32) }) do
+        refuses_key(key, "must be 32 bytes as Base64, 44 characters", "openssl rand -base64 32")
+      end
+    end)
+
+    it("must be text, or a list of it", function()
+      refuses_key(12, "must be text")
+      refuses_key(true, "must be text")
+      refuses_key("", "one line")
+      refuses_key({}, "1 to 8 values")
+      refuses_key({ KEY, 12 }, "store_key[2] must be text")
+      refuses_key({ KEY, "x" }, "store_key[2] must be 32 bytes")
+      refuses_key({ KEY, KEY }, "holds one key twice")
+    end)
+
+    it("may be a list, newest first", function()
+      local two = with_key({ disks.key(2), KEY })
+      assert.same({ with_key(disks.key(2)):ids()[1], with_key(KEY):ids()[1] }, two:ids())
+      local eight = {}
+      for n = 1, 9 do eight[n] = disks.key(n) end
+      refuses_key(eight, "1 to 8 values")
+      eight[9] = nil
+      assert.equal(8, #with_key(eight):ids())
+    end)
+
+    it("comes from the environment", function()
+      refuses_key("env:RINGLINK_SPEC_UNSET", "RINGLINK_SPEC_UNSET, which is not set")
+      refuses_key("env:PATH", "must be 32 bytes")
+    end)
+
+    it("comes from a file that only its owner can read", function()
+      for _, mode in ipairs({ "600", "400" }) do
+        assert.same(with_key(KEY):ids(), with_key("file:" .. key_file(mode)):ids())
+      end
+      for _, mode in ipairs({ "640", "604", "644", "660", "620", "611" }) do
+        local path = key_file(mode)
+        refuses_key("file:" .. path, "open to others (mode 0" .. mode .. "): chmod 600 " .. path)
+        refuses_key({ KEY, "file:" .. path }, "store_key[2]", "chmod 600")
+      end
+      refuses_key("file:" .. key_file("600") .. ".missing", "cannot be read")
+      refuses_key("file:" .. key_file("600", KEY .. "\n" .. KEY), "one line")
     end)
   end)
 

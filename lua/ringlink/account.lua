@@ -6,6 +6,7 @@
 local check = require "ringlink.check"
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local face = require "ringlink.face"
 local grants = require "ringlink.grants"
 local request = require "ringlink.request"
 local ring = require "ringlink.ring"
@@ -83,8 +84,8 @@ function Account:info()
   local pending = newest and newest.key ~= entry.key and newest.row.state or nil
   return {
     id = row.account, state = row.state, status = row.status, scope = row.scope,
-    user = client.vault:open(row.user_sealed),
-    account_identifier = row.identifier_shown or client.vault:open(row.identifier),
+    user = client.vault:open(entry.key, "user", row.user_sealed),
+    account_identifier = client:identifier_of(entry.key, row),
     created_ms = row.created_ms, updated_ms = row.updated_ms, linked_ms = row.linked_ms,
     refreshed_ms = row.refreshed_ms, access_expires_ms = row.access_expires_ms,
     refresh_failures = row.refresh_failures or 0, updated_at = row.updated_at, pending = pending,
@@ -217,8 +218,8 @@ function Account:forget(options)
   end
   local stone, refusal = leave_tombstone(client, account_id)
   if not stone then return nil, refusal end
+  client.store:event_forget(account_id)          -- before the rows by which it is found again
   for _, grant in ipairs(grants.of_account(client, account_id)) do client.store:delete(grant.key) end
-  client.store:event_forget(account_id)
   client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
     at_ms = client.clock.now_ms() })
   return true
@@ -227,5 +228,8 @@ end
 function Account:__tostring()
   return ("ringlink.account(%s)"):format(self.id or "not identified yet")
 end
+
+face.cover(Account, { "state", "info", "access_token", "refresh", "request", "get", "me", "export",
+  "forget" })
 
 return M

@@ -81,7 +81,7 @@ end
 local function may_take(client, key, row, user)
   local holder = holder_of(client, row.account)
   if holder == nil or holder.row.user == grants.user_tag(client, user) then return true end
-  local from_user = client.vault:open(holder.row.user_sealed)
+  local from_user = client.vault:open(holder.key, "user", holder.row.user_sealed)
   local allowed, err = client.hooks:decide("reassign", client:handle(key, row), from_user, user)
   if allowed then return true end
   if err then return nil, err end
@@ -99,14 +99,16 @@ local function remember_once(client, q)
 end
 
 -- Who held the grant before is kept aside until the new claim is confirmed.
-local function columns(client, row, q)
+local function columns(client, key, row, q)
+  local vault = client.vault
   return {
     prior_user = row.user, prior_user_sealed = row.user_sealed, prior_identifier = row.identifier,
     prior_shown = row.identifier_shown, identifier_shown = grants.NONE, paused = grants.NONE,
-    nonce = client.vault:seal(q.nonce), nonce_tag = nonce_tag(client, q), time = q.time,
+    nonce = vault:seal(key, "nonce", q.nonce), nonce_tag = nonce_tag(client, q), time = q.time,
     claim_ms = client.clock.now_ms(), user = grants.user_tag(client, q.user),
-    user_sealed = client.vault:seal(q.user), identifier = client.vault:seal(q.account_identifier),
-    conducted = q.conducted or grants.NONE, origin = q.from or grants.NONE,
+    user_sealed = vault:seal(key, "user", q.user),
+    identifier = vault:seal(key, "identifier", q.account_identifier),
+    conducted = q.conducted or grants.NONE, origin = vault:seal(key, "origin", q.from) or grants.NONE,
   }
 end
 
@@ -125,7 +127,7 @@ function M.claim(client, key, q)
   if not first then return nil, used end
   local notes = {}
   row, err = grants.apply(client, notes, key, "claim",
-    { arg = math.floor(tonumber(q.time)), changes = columns(client, row, q) })
+    { arg = math.floor(tonumber(q.time)), changes = columns(client, key, row, q) })
   if not row then return nil, err end
   notes[#notes + 1] = { "matched", client:link_of(key, row) }
   flight.tell(client, notes)

@@ -8,13 +8,16 @@ local account = require "ringlink.account"
 local check = require "ringlink.check"
 local errors = require "ringlink.errors"
 local exchange = require "ringlink.exchange"
+local face = require "ringlink.face"
 local grants = require "ringlink.grants"
+local guard = require "ringlink.store.guard"
 local hooks = require "ringlink.hooks"
 local link = require "ringlink.link"
 local log = require "ringlink.log"
 local loop = require "ringlink.runtime.loop"
 local options_reader = require "ringlink.options"
 local pool = require "ringlink.pool"
+local reseal = require "ringlink.reseal"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
 local work = require "ringlink.work"
@@ -54,6 +57,17 @@ local function choose_sleep(options)
   end
 end
 
+-- The store and what seals its rows. Only a store in memory may see them unsealed.
+local function choose_store(self)
+  local options = self.options
+  if not options.store_key then
+    self.store, self.vault = options.store, vault.memory()
+    return
+  end
+  self.vault = vault.sealed(options.store_key)
+  self.store = guard.new(options.store, self.vault, options)
+end
+
 --- A new client; mistakes in the options raise.
 ---@param given table see the README's table of options
 ---@return ringlink.Client
@@ -61,14 +75,14 @@ function M.new(given)
   local options = options_reader.read(given, default_clock())
   choose_sleep(options)
   local self = setmetatable({
-    options = options, clock = options.clock, store = options.store, vault = vault.memory(),
-    log = log.new(options.log), runtime = runtime_of(options.runtime),
+    options = options, clock = options.clock, log = log.new(options.log), runtime = runtime_of(options.runtime),
     limiter = core.limiter({ per_s = options.rate_limit_per_s,
       burst = math.max(1, options.rate_limit_per_s) }),
     circuit = core.circuit(CIRCUIT),
-    owner = core.hex(core.random(16)), flights = {}, conducts = {}, early_pause = {},
+    owner = core.hex(core.random(16)), flights = {}, conducts = {}, early_pause = {}, unreadable = {},
     event_owners = 0, calls = {}, closed = false,
   }, Client)
+  choose_store(self)
   self.hooks = hooks.new(self.log)
   self.pool = pool.new(self)
   return self
@@ -126,16 +140,24 @@ function Client:handle(key, row)
   return account.new(self, { id = row.account, key = key })
 end
 
+--- The identifier that the Ring user sees: as Ring answered it, or as it was sent.
+---@param key string
+---@param row table
+---@return string?
+function Client:identifier_of(key, row)
+  return self.vault:open(key, "identifier_shown", row.identifier_shown)
+    or self.vault:open(key, "identifier", row.identifier)
+end
+
 --- What partners see of a link.
 ---@param key string
 ---@param row table
 ---@return ringlink.Link
 function Client:link_of(key, row)
   return {
-    account = self:handle(key, row), user = self.vault:open(row.user_sealed),
+    account = self:handle(key, row), user = self.vault:open(key, "user", row.user_sealed),
     status = row.state == "completed" and "completed" or row.status or row.state,
-    account_identifier = row.identifier_shown or self.vault:open(row.identifier),
-    updated_at = row.updated_at,
+    account_identifier = self:identifier_of(key, row), updated_at = row.updated_at,
   }
 end
 
@@ -333,6 +355,19 @@ function Client:forget_user(user)
   return forgotten
 end
 
+--- Seals everything in the store under the newest key, so that older ones can be dropped. What a
+--- call that was interrupted has done stays done; the next one does the rest.
+---@param progress (fun(done: integer, total: integer))? told at the beginning and now and then
+---@return integer? resealed how many rows and events
+---@return ringlink.Error? err some could not be opened and were left as they are
+function Client:reseal(progress)
+  if self.closed then return errors.fail("closed") end
+  if progress ~= nil and type(progress) ~= "function" then
+    errors.misuse("reseal: progress must be a function")
+  end
+  return reseal.reseal(self, progress)
+end
+
 --- Counts since the client was made: calls by stage and outcome, connections.
 ---@return { calls: table<string, integer>, transport: table }
 function Client:metrics()
@@ -357,13 +392,17 @@ function Client:close()
   await_sections(self)
   self.closed = true
   self:drop_transport(self.transport)
-  self.store:close()
   for _, secret in ipairs(self.options.client_secret) do secret:wipe() end
+  self.vault:close()
+  self.store:close()
 end
 
 --- Shows no option: some are secret.
 function Client:__tostring()
   return "ringlink.client(" .. self.options.environment .. ")"
 end
+
+face.cover(Client, { "exchange", "match", "confirm", "update", "complete", "link", "work", "webhook",
+  "forget_user", "reseal", "close" })
 
 return M

@@ -110,6 +110,23 @@ function M.is(value)
   return getmetatable(value) == Error
 end
 
+local OF_STORE = { store_error = true, store_busy = true, store_belongs_elsewhere = true,
+  store_key = true, store_corrupt = true, no_memory = true, closed = true }
+
+--- Whether a raised value is a failure of the store or its vault, which the face returns.
+---@param value any
+---@return boolean
+function M.is_of_store(value)
+  return M.is(value) and OF_STORE[value.code] == true
+end
+
+--- Whether a raised value says that one sealed field cannot be opened.
+---@param value any
+---@return boolean
+function M.is_unreadable(value)
+  return M.is(value) and (value.code == "store_key" or value.code == "store_corrupt")
+end
+
 local LIBRARY = debug.getinfo(1, "S").source:match("^(.*[/\\])errors%.lua$")
 
 local function is_ours(info)

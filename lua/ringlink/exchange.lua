@@ -47,7 +47,8 @@ local function admit(client, code, options)
   end
   local _, err = grants.insert(client, key, {
     id = id, state = "exchanging", flags = 0, time_ms = 0, code_ms = client.clock.now_ms(),
-    code = client.vault:seal(code), code_verifier = client.vault:seal(options.code_verifier),
+    code = client.vault:seal(key, "code", code),
+    code_verifier = client.vault:seal(key, "code_verifier", options.code_verifier),
     redirect_uri = options.redirect_uri,
   })
   if err then return nil, err end
@@ -67,9 +68,10 @@ local function refuse(client, notes, key, code, cause)
   return nil, err
 end
 
-local function form_of(client, row)
-  return { grant_type = "authorization_code", code = client.vault:open(row.code),
-    code_verifier = client.vault:open(row.code_verifier), redirect_uri = row.redirect_uri }
+local function form_of(client, key, row)
+  return { grant_type = "authorization_code", code = client.vault:open(key, "code", row.code),
+    code_verifier = client.vault:open(key, "code_verifier", row.code_verifier),
+    redirect_uri = row.redirect_uri }
 end
 
 local function unfinished(client, key, in_doubt, cause)
@@ -94,13 +96,14 @@ local function exchange_section(client, notes, key)
   if left_ms <= 0 then
     return refuse(client, notes, key, in_doubt and "exchange_outcome_unknown" or "exchange_refused")
   end
+  local form = form_of(client, key, row)           -- before anything is written
   row, err = grants.update(client, key, function() return { sent_ms = client.clock.now_ms() } end)
   if not row then return nil, err end
-  local answer, cause = ring.token(client, form_of(client, row), { stage = "exchange",
+  local answer, cause = ring.token(client, form, { stage = "exchange",
     need_refresh = true,
     deadline_ms = client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms) })
   if answer then
-    local columns = tokens.columns(client, answer)
+    local columns = tokens.columns(client, key, answer)
     columns.ring_date_ms = answer.ring_date_ms
     columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
     return grants.apply(client, notes, key, "exchanged", { changes = columns })

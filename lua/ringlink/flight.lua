@@ -35,8 +35,11 @@ function M.tell(client, notes)
   end
 end
 
-local function tell_and_return(client, notes, ...)
-  M.tell(client, notes)
+-- What was stored before a section failed is told too. A wait that was given up tells nothing: the
+-- section goes on without it.
+local function tell_and_return(client, flight, ok, ...)
+  if ok or flight.task.done then M.tell(client, flight.notes) end
+  if not ok then error((...), 0) end
   return ...
 end
 
@@ -51,7 +54,7 @@ function M.run(client, key, fn, ...)
   flight = { notes = {} }
   client.flights[key] = flight
   flight.task = client.runtime.critical(body, client, key, flight, fn, ...)
-  return tell_and_return(client, flight.notes, client.runtime.join(flight.task))
+  return tell_and_return(client, flight, pcall(client.runtime.join, flight.task))
 end
 
 return M

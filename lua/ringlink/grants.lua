@@ -7,6 +7,7 @@
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local sealed = require "ringlink.sealed"
 
 local M = {}
 
@@ -30,7 +31,7 @@ end
 ---@param code string
 ---@return string
 function M.code_key(client, code)
-  return client.options.client_id .. "/code/" .. core.hex(core.sha256(code))
+  return client.options.client_id .. "/code/" .. client.vault:tag("code", code)
 end
 
 --- The key of what is left of a forgotten account: a keyed hash and a time.
@@ -126,7 +127,8 @@ local function put_all(target, source)
   for name, value in pairs(source) do target[name] = value end
 end
 
---- Changes a grant by compare-and-set, reading again after a conflict.
+--- Changes a grant by compare-and-set, reading again after a conflict. Fields that an older store
+--- key sealed are sealed anew on the way.
 ---@param client ringlink.Client
 ---@param key string
 ---@param change fun(row: table): table?, ringlink.Error? the columns to write, or nil to leave it
@@ -141,6 +143,7 @@ function M.update(client, key, change)
     merge(row, changes)
     row.updated_ms = client.clock.now_ms()
     row.due_ms = due_ms(client, row)
+    sealed.renew(client.vault, key, row)
     local written, problem = client.store:put_if(key, row, version)
     if written then return row end
     if problem ~= "conflict" then return store_failed(problem) end

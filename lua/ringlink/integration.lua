@@ -7,6 +7,7 @@
 local errors = require "ringlink.errors"
 local grants = require "ringlink.grants"
 local ring = require "ringlink.ring"
+local sealed = require "ringlink.sealed"
 local tokens = require "ringlink.tokens"
 
 local M = {}
@@ -59,8 +60,13 @@ local function give_back(client, notes, key, event, err)
   return nil, err
 end
 
-local function identifier_of(client, row)
-  return client.vault:open(row.identifier)
+local function identifier_of(client, key, row)
+  return client.vault:open(key, "identifier", row.identifier)
+end
+
+-- The identifier which the Ring user sees, as an answer tells it.
+local function shown(client, key, identifier)
+  return client.vault:seal(key, "identifier_shown", identifier)
 end
 
 -- Settling ------------------------------------------------------------------------------------
@@ -68,7 +74,7 @@ end
 -- A PATCH that does not complete: its 200 tells the status. Without an identifier there is nothing
 -- harmless to PATCH, and device access alone decides.
 local function probe_status(client, key, row)
-  local identifier = identifier_of(client, row)
+  local identifier = identifier_of(client, key, row)
   if not identifier then return {} end
   return tokens.authorized(client, key, function(access)
     return ring.patch(client, access, { account_identifier = identifier }, "settle")
@@ -90,7 +96,7 @@ local function settle(client, notes, key, row)
       errors.new("confirm_outcome_unknown", { stage = "settle", ambiguous = true }))
   end
   local settled, failure = grants.apply(client, notes, key, "settled", { changes = {
-    status = "awaiting", identifier_shown = answer and answer.account_identifier } })
+    status = "awaiting", identifier_shown = shown(client, key, answer and answer.account_identifier) } })
   if settled then note_link(client, notes, "awaiting", key, settled) end
   return settled, failure
 end
@@ -109,10 +115,14 @@ end
 
 -- Confirming ----------------------------------------------------------------------------------
 
+-- All that a step will have to open: with a wrong store key it does not begin.
+local NEEDED = { "access", "refresh", "nonce", "identifier", "identifier_shown", "user_sealed", "origin" }
+
 local function post(client, key, row)
   return tokens.authorized(client, key, function(access)
     return ring.confirm(client, access, {
-      nonce = client.vault:open(row.nonce), account_identifier = identifier_of(client, row),
+      nonce = client.vault:open(key, "nonce", row.nonce),
+      account_identifier = identifier_of(client, key, row),
     })
   end)
 end
@@ -145,13 +155,15 @@ end
 function M.confirm(client, notes, key)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
+  sealed.check(client, key, before, NEEDED)
   local was_maybe = grants.has(before, "post_maybe")
   local row, problem = grants.apply(client, notes, key, "confirm_begin")
   if not row then return nil, problem end
   local answer, failure = post(client, key, row)
   if not answer then return confirm_failed(client, notes, key, row, was_maybe, failure) end
   row, err = grants.apply(client, notes, key, "confirmed", { changes = {
-    status = answer.status or "awaiting", identifier_shown = answer.account_identifier } })
+    status = answer.status or "awaiting",
+    identifier_shown = shown(client, key, answer.account_identifier) } })
   if row then note_link(client, notes, "awaiting", key, row) end
   return row, err
 end
@@ -184,14 +196,15 @@ end
 local function completed(client, notes, key, answer)
   local row, err = grants.apply(client, notes, key, "completed", { changes = {
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
-    identifier_shown = answer.account_identifier, conducted = grants.NONE,
+    identifier_shown = shown(client, key, answer.account_identifier), conducted = grants.NONE,
     prior_user = grants.NONE, prior_user_sealed = grants.NONE, prior_identifier = grants.NONE,
     prior_shown = grants.NONE, paused = grants.NONE } })
   if not row then return nil, err end
   replace_older(client, notes, row)
   note_link(client, notes, "completed", key, row)
   notes[#notes + 1] = { "audit", { what = "linked", account = row.account,
-    user = client.vault:open(row.user_sealed), at_ms = row.linked_ms, from = row.origin } }
+    user = client.vault:open(key, "user", row.user_sealed), at_ms = row.linked_ms,
+    from = client.vault:open(key, "origin", row.origin) } }
   return row
 end
 
@@ -222,6 +235,7 @@ end
 function M.complete(client, notes, key, identifier)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
+  sealed.check(client, key, before, NEEDED)
   local was_maybe = grants.has(before, "patch_maybe")
   local row, problem = grants.apply(client, notes, key, "complete_begin",
     { changes = { conducted = true } })           -- every hook has agreed: `work` may finish it
@@ -263,8 +277,8 @@ function M.update(client, notes, key, fields)
   end
   if not answer then return update_failed(client, notes, key, err) end
   local changes = { updated_at = answer.updated_at, status = answer.status,
-    identifier_shown = answer.account_identifier or fields.account_identifier,
-    identifier = client.vault:seal(fields.account_identifier) }
+    identifier_shown = shown(client, key, answer.account_identifier or fields.account_identifier),
+    identifier = client.vault:seal(key, "identifier", fields.account_identifier) }
   local row, problem = grants.load(client, key)
   if not row then return nil, problem end
   if fields.status == "awaiting" and row.state == "completed" then

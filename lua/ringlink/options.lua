@@ -5,12 +5,15 @@
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local guard = require "ringlink.store.guard"
 local memory_store = require "ringlink.store.memory"
 local url = require "ringlink.url"
 
 local M = {}
 
 local SECRET_BYTES_MAX = 4096
+local PATH_BYTES_MAX = 4096
+local STORE_KEY_BYTES = 32
 local RESPONSE_BYTES_MAX = 256 * 1024 * 1024
 local DAY_S = 86400
 
@@ -47,12 +50,16 @@ local function resolve_secret(name, value)
   return value
 end
 
-local function resolve_list(name, value)
-  if type(value) ~= "table" then return { resolve_secret(name, value) } end
+local function each_of_list(name, value, resolve)
+  if type(value) ~= "table" then return { resolve(name, value) } end
   if #value == 0 or #value > 8 then wrong(name, "as a list must hold 1 to 8 values, newest first") end
   local list = {}
-  for i, item in ipairs(value) do list[i] = resolve_secret(("%s[%d]"):format(name, i), item) end
+  for i, item in ipairs(value) do list[i] = resolve(("%s[%d]"):format(name, i), item) end
   return list
+end
+
+local function resolve_list(name, value)
+  return each_of_list(name, value, resolve_secret)
 end
 
 -- One reader per kind of option ---------------------------------------------------------------
@@ -134,9 +141,53 @@ function read.path(name, value)
   return value
 end
 
-function read.store(name, value, _, _, clock)
+-- The stores ----------------------------------------------------------------------------------
+
+local STORE_FORMS = 'must be "sqlite:PATH", "memory", or a table of the port\'s functions'
+
+local function sqlite_store(name, path, options, clock)
+  if path == "" or #path > PATH_BYTES_MAX or path:find("%c") then
+    wrong(name, ("must name a file: sqlite:PATH, one line of 1 to %d bytes"):format(PATH_BYTES_MAX))
+  end
+  return require("ringlink.store.sqlite").new({ path = path, client_id = options.client_id, clock = clock })
+end
+
+local function own_store(name, value)
+  local missing = guard.missing(value)
+  if #missing > 0 then wrong(name, "lacks the functions " .. table.concat(missing, ", ")) end
+  return value
+end
+
+function read.store(name, value, _, options, clock)
   if value == "memory" then return memory_store.new(clock) end
-  wrong(name, 'must be "memory": it is the only store this version brings')
+  if type(value) == "table" then return own_store(name, value) end
+  local path = type(value) == "string" and value:match("^sqlite:(.*)$")
+  if path then return sqlite_store(name, path, options, clock) end
+  wrong(name, STORE_FORMS)
+end
+
+local function refuse_readable(name, path)
+  local mode = core.file_mode(path)
+  if mode and mode % 64 ~= 0 then
+    wrong(name, ("names a file that is open to others (mode %04o): chmod 600 %s"):format(mode, path))
+  end
+end
+
+local function store_key_bytes(name, value)
+  local path = type(value) == "string" and value:match("^file:(.*)$")
+  if path then refuse_readable(name, path) end
+  local bytes = core.base64_decode(resolve_secret(name, value))
+  if not bytes or #bytes ~= STORE_KEY_BYTES then
+    wrong(name, "must be 32 bytes as Base64, 44 characters; `openssl rand -base64 32` makes one")
+  end
+  return bytes
+end
+
+function read.store_key(name, value)
+  local vault, code = core.vault({ keys = each_of_list(name, value, store_key_bytes) })
+  if vault then return vault end
+  if code == "invalid_option" then wrong(name, "holds one key twice") end
+  wrong(name, "cannot be used: " .. code)
 end
 
 local function read_clock_table(name, value)
@@ -169,7 +220,8 @@ local SPECS = {
   { "client_secret", "secrets", required = true },
   { "hmac_key", "hmac_key", required = true },
   { "store", "store", required = true,
-    hint = '"memory" keeps tokens only as long as the process lives' },
+    hint = '"sqlite:PATH" keeps them; "memory" only as long as the process lives' },
+  { "store_key", "store_key" },
   { "api_url", "url", default = "https://api.amazonvision.com" },
   { "oauth_url", "url", default = "https://oauth.ring.com" },
   { "environment", "text", default = "production" },
@@ -230,9 +282,6 @@ local function refuse_unknown(given)
   for _, spec in ipairs(SPECS) do names[#names + 1] = spec[1] end
   for name in pairs(given) do
     if type(name) ~= "string" then wrong(tostring(name), "has no name: options is a table of names") end
-    if name == "store_key" then
-      wrong(name, "belongs to a store that outlives the process; the memory store seals nothing")
-    end
     if not KNOWN[name] then wrong(name, ("is unknown; did you mean %s?"):format(M.nearest(name, names))) end
   end
 end
@@ -253,6 +302,16 @@ local function with_default_clock(given, default_clock)
   return clock
 end
 
+local function check_store_key(given)
+  if given.store == "memory" and given.store_key ~= nil then
+    wrong("store_key", "belongs to a store that outlives the process; the memory store seals nothing")
+  end
+  if given.store ~= "memory" and given.store ~= nil and given.store_key == nil then
+    wrong("store_key", "is required: this store outlives the process, and only sealed fields go into "
+      .. "it; `openssl rand -base64 32` makes a key")
+  end
+end
+
 --- Every option with its default, for the README's check.
 ---@return { name: string, default: any }[]
 function M.list()
@@ -271,6 +330,7 @@ function M.read(given, default_clock)
   local options = { clock = with_default_clock(given, default_clock) }
   for _, spec in ipairs(SPECS) do
     local name = spec[1]
+    if name == "store_key" then check_store_key(given) end
     if name ~= "clock" then options[name] = read_one(spec, given, options) end
   end
   if (options.client_cert == nil) ~= (options.client_key == nil) then

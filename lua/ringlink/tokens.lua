@@ -20,25 +20,26 @@ local EARLY_PAUSE_MS = 30000           -- after an early refresh failed
 
 --- The columns for a pair that was just received.
 ---@param client ringlink.Client
+---@param key string of the grant
 ---@param tokens table what ring.token returned
 ---@return table changes
-function M.columns(client, tokens)
+function M.columns(client, key, tokens)
   local changes = {
-    access = client.vault:seal(tokens.access_token),
+    access = client.vault:seal(key, "access", tokens.access_token),
     access_obtained_ms = tokens.obtained_ms, access_expires_ms = tokens.expires_ms,
     refreshed_ms = tokens.obtained_ms, scope = tokens.scope,
     intent = grants.NONE, intent_ms = grants.NONE, not_before_ms = grants.NONE,
     refresh_failures = grants.NONE, put_offs = grants.NONE,
   }
   if tokens.refresh_token then
-    changes.refresh = client.vault:seal(tokens.refresh_token)
+    changes.refresh = client.vault:seal(key, "refresh", tokens.refresh_token)
     changes.fingerprint = client.vault:tag("refresh", tokens.refresh_token)
   end
   return changes
 end
 
-local function access_of(client, row)
-  return core.secret(client.vault:open(row.access))
+local function access_of(client, key, row)
+  return core.secret(client.vault:open(key, "access", row.access))
 end
 
 local function verdict(client, row)
@@ -85,7 +86,7 @@ local function revived(row)
 end
 
 local function commit(client, notes, key, sent, tokens)
-  local columns = M.columns(client, tokens)
+  local columns = M.columns(client, key, tokens)
   local function guard(row)
     if row.fingerprint == sent then return true end
     local ok, refusal = usable(row)
@@ -162,11 +163,11 @@ end
 
 local function send(client, notes, key, row)
   local sent, in_doubt = row.fingerprint, row.intent == row.fingerprint
+  local form = { grant_type = "refresh_token",     -- opened before anything is written
+    refresh_token = client.vault:open(key, "refresh", row.refresh) }
   local marked, problem = store_intent(client, key, sent)
   if not marked then return nil, problem end
-  local tokens, err = ring.token(client,
-    { grant_type = "refresh_token", refresh_token = client.vault:open(row.refresh) },
-    { stage = "refresh", need_refresh = false })
+  local tokens, err = ring.token(client, form, { stage = "refresh", need_refresh = false })
   if tokens then
     client.circuit:succeeded()
     return commit(client, notes, key, sent, tokens)
@@ -177,6 +178,20 @@ local function send(client, notes, key, row)
   return note_failure(client, notes, key, failed(err), in_doubt)
 end
 
+local function send_unless_rotated(client, notes, key, seen)
+  local row, err = grants.load(client, key)
+  if row and row.fingerprint == seen then return send(client, notes, key, row) end
+  return row, err
+end
+
+-- When the store fails, its lease runs out by itself, but others need not wait for that.
+local function release_and_return(client, key, ok, ...)
+  local released, problem = pcall(client.store.release, client.store, key, client.owner)
+  if not ok then error((...), 0) end
+  if not released and (...) == nil then error(problem, 0) end
+  return ...
+end
+
 -- The critical section: after it the row holds the newest pair, or nothing was lost.
 local function refresh_section(client, notes, key, seen)
   if not client.circuit:allow(client.clock.monotonic_ms()) then
@@ -184,10 +199,7 @@ local function refresh_section(client, notes, key, seen)
   end
   local leased, err = await_lease(client, key, seen)
   if not leased then return nil, err end
-  local row, problem = grants.load(client, key)
-  if row and row.fingerprint == seen then row, problem = send(client, notes, key, row) end
-  client.store:release(key, client.owner)
-  return row, problem
+  return release_and_return(client, key, pcall(send_unless_rotated, client, notes, key, seen))
 end
 
 local function refresh(client, key, seen)
@@ -227,7 +239,7 @@ function M.access(client, key)
     row, err = refresh(client, key, row.fingerprint)
     if not row then return nil, err end
   end
-  return access_of(client, row)
+  return access_of(client, key, row)
 end
 
 --- Refreshes a grant's tokens whatever their age. A grant that waits to be linked again is tried
@@ -247,13 +259,13 @@ end
 local function renew(client, key, refused_access)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
-  if refused_access:equals(client.vault:open(row.access) or "") then
+  if refused_access:equals(client.vault:open(key, "access", row.access) or "") then
     local ok, refusal = usable(row)
     if not ok then return nil, refusal end
     row, err = refresh(client, key, row.fingerprint)
     if not row then return nil, err end
   end
-  return access_of(client, row)
+  return access_of(client, key, row)
 end
 
 --- Makes a call with a grant's access token; when the token is refused, takes the store's newer one

@@ -9,10 +9,12 @@ local errors = require "ringlink.errors"
 local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
 local json = require "ringlink.json"
+local sealed = require "ringlink.sealed"
 
 local M = {}
 
 local KEEP_MS = 7 * 24 * 3600 * 1000
+local BODY_BYTES_MAX = 1024 * 1024              -- Ring's have a few hundred
 local LEASE_MS = 60000
 
 ---@class ringlink.Event
@@ -102,7 +104,7 @@ local function unlink(client, event, notes)
       if not row then return nil, err end
       notes[#notes + 1] = { "unlinked", client:handle(entry.key, row) }
       notes[#notes + 1] = { "audit", { what = "unlinked", account = event.account_id,
-        user = client.vault:open(row.user_sealed), at_ms = row.updated_ms } }
+        user = client.vault:open(entry.key, "user", row.user_sealed), at_ms = row.updated_ms } }
     end
   end
   return true
@@ -152,7 +154,7 @@ end
 
 -- Acts on an event that `owner` has taken.
 local function process(client, stored, owner)
-  local event, err = read(client.vault:open(stored.body))
+  local event, err = read(client.vault:open(sealed.event_place(client, stored.id), "body", stored.body))
   if event and not is_forgotten(client, event) then
     local acted, problem = act(client, event)
     err = not acted and problem or tell_hooks(client, event)
@@ -178,7 +180,7 @@ local function store_event(client, event, body)
   return client.store:event_add({
     id = event.id, account = event.account_id, received_ms = client.clock.now_ms(),
     alias = data_id and table.concat({ event.account_id or "", event.type, data_id }, "\0") or nil,
-    body = client.vault:seal(body),
+    body = client.vault:seal(sealed.event_place(client, event.id), "body", body),
   })
 end
 
@@ -194,6 +196,9 @@ function M.receive(client, body, signature)
   if event.time_ms and client.clock.now_ms() - event.time_ms > KEEP_MS then
     return errors.fail("event_too_old", { stage = "webhook" })
   end
+  if #body > BODY_BYTES_MAX then
+    return errors.fail("invalid_request", { stage = "webhook", detail = "the body exceeds 1 MiB" })
+  end
   if is_forgotten(client, event) then return "processed" end      -- and nothing of it is kept
   local state, id = store_event(client, event, body)
   if state == "done" then return "duplicate" end
@@ -201,6 +206,14 @@ function M.receive(client, body, signature)
   local taken = client.store:event_take(owner, 1, id, LEASE_MS)[1]
   if not taken then return errors.fail("in_progress", { stage = "webhook" }) end
   return process(client, taken, owner)
+end
+
+-- An event that cannot be opened stays as it is, and taken for a while, so that others get their turn.
+local function process_if_readable(client, stored, owner)
+  local ok, done = pcall(process, client, stored, owner)
+  if ok then return done end
+  if not errors.is_unreadable(done) then error(done, 0) end
+  client.log("error", "a stored webhook cannot be opened", { error = done.code })
 end
 
 --- Acts on stored events that nobody has finished.
@@ -212,7 +225,7 @@ function M.finish(client, limit)
   local owner, done = next_owner(client), 0
   local taken = client.store:event_take(owner, limit, nil, LEASE_MS)
   for _, stored in ipairs(taken) do
-    if process(client, stored, owner) then done = done + 1 end
+    if process_if_readable(client, stored, owner) then done = done + 1 end
   end
   return done, #taken - done
 end

@@ -1,7 +1,8 @@
 --- What is due: refreshes, journeys that were left half way, stored events, pruning.
 --
 -- One call does a bounded amount and says when to come back. A failure puts a row off for a while,
--- so that one bad account never keeps the others waiting.
+-- so that one bad account never keeps the others waiting. A row that cannot be opened (another
+-- process has its key, or it is damaged) stays as it is: this process passes it over until it changes.
 
 local check = require "ringlink.check"
 local errors = require "ringlink.errors"
@@ -17,6 +18,7 @@ local LIMIT_DEFAULT = 100
 local PAUSE_MS = 60000                 -- after a failure, doubled for each further one
 local PAUSE_DOUBLINGS_MAX = 6          -- about an hour
 local EVENT_PAUSE_S = 60               -- before hooks that failed are run again
+local UNREADABLE_MAX = 1024            -- rows passed over that are remembered
 
 ---@class ringlink.Report
 ---@field refreshed integer
@@ -94,9 +96,35 @@ local function read_limit(options)
   return limit
 end
 
+-- Rows that could not be opened and have not changed since are due all the time.
+local function is_passed_over(client, entry)
+  return client.unreadable[entry.key] == entry.version
+end
+
+local function readable_due(client, limit)
+  local passed_over = 0
+  for _ in pairs(client.unreadable) do passed_over = passed_over + 1 end
+  if passed_over > UNREADABLE_MAX then client.unreadable, passed_over = {}, 0 end
+  local found, next_ms = client.store:due(client.clock.now_ms(), limit + passed_over)
+  local list = {}
+  for _, entry in ipairs(found) do
+    if #list < limit and not is_passed_over(client, entry) then list[#list + 1] = entry end
+  end
+  return list, next_ms
+end
+
+local function handle(client, entry, report)
+  local ok, problem = pcall(HANDLERS[entry.row.state], client, entry.key, entry.row, report)
+  if ok then return end
+  if not errors.is_unreadable(problem) then error(problem, 0) end
+  client.unreadable[entry.key] = entry.version
+  client.log("error", "due, but it cannot be opened; left as it is",
+    { state = entry.row.state, error = problem.code })
+end
+
 local function next_due_s(client)
   local now = client.clock.now_ms()
-  local waiting, next_ms = client.store:due(now, 1)
+  local waiting, next_ms = readable_due(client, 1)
   if waiting[1] then return 0 end
   return next_ms and (next_ms - now) / 1000 or client.options.refresh_interval_s
 end
@@ -110,9 +138,7 @@ function M.work(client, options)
   local limit, err = read_limit(options)
   if not limit then return nil, err end
   local report = { refreshed = 0, refresh_failed = 0, relink = 0, resumed = 0, pruned = 0 }
-  for _, entry in ipairs((client.store:due(client.clock.now_ms(), limit))) do
-    HANDLERS[entry.row.state](client, entry.key, entry.row, report)
-  end
+  for _, entry in ipairs((readable_due(client, limit))) do handle(client, entry, report) end
   local unfinished
   report.events, unfinished = webhook.finish(client, limit)
   report.pruned = report.pruned + client.store:prune(client.clock.now_ms())

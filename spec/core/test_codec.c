@@ -1,4 +1,4 @@
-/* base64url and hex, with RFC 4648's own vectors. */
+/* base64url, Base64 and hex, with RFC 4648's own vectors. */
 #include "support.h"
 
 #include "core/codec.h"
@@ -31,6 +31,38 @@ static void base64url_of_all_bits(void **state) {
     check_base64url(LITERAL("\xff"), "_w");
 }
 
+static void check_base64(const char *text, rlk_span expected) {
+    char out[64];
+    size_t bytes = 99;
+    assert_true(rlk_base64_decode(span_of(text), out, &bytes));
+    assert_int_equal(bytes, expected.len);
+    assert_memory_equal(out, expected.ptr, expected.len);
+}
+
+static void base64_is_read(void **state) {
+    (void)state;
+    check_base64("", LITERAL(""));
+    check_base64("Zg==", LITERAL("f"));
+    check_base64("Zm8=", LITERAL("fo"));
+    check_base64("Zm9v", LITERAL("foo"));
+    check_base64("Zm9vYg==", LITERAL("foob"));
+    check_base64("Zm9vYmE=", LITERAL("fooba"));
+    check_base64("Zm9vYmFy", LITERAL("foobar"));
+    check_base64("AP/7774/", LITERAL("\0\xff\xfb\xef\xbe\x3f"));
+    check_base64("++++////", LITERAL("\xfb\xef\xbe\xff\xff\xff"));
+}
+
+static void base64_has_one_spelling(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"Z",    "Zg",   "Zg=",        "Zh==",      "Zm9=", "====",
+                                        "=",    "Z===", "Zg==Zg==",   "Zm9v\n",    "Zm 9", "Zm9-",
+                                        "Zm9_", "Zm=v", "\xc3\xa9==", "Zm9vYmE=\n"};
+    char out[64];
+    size_t bytes = 0;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        assert_false(rlk_base64_decode(span_of(wrong[i]), out, &bytes));
+}
+
 static void hex_of_all_bytes(void **state) {
     (void)state;
     for (int i = 0; i < 256; i++) {
@@ -54,10 +86,9 @@ static void digits_are_ascii(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64url_of_the_rfc),
-        cmocka_unit_test(base64url_of_all_bits),
-        cmocka_unit_test(hex_of_all_bytes),
-        cmocka_unit_test(digits_are_ascii),
+        cmocka_unit_test(base64url_of_the_rfc), cmocka_unit_test(base64url_of_all_bits),
+        cmocka_unit_test(base64_is_read),       cmocka_unit_test(base64_has_one_spelling),
+        cmocka_unit_test(hex_of_all_bytes),     cmocka_unit_test(digits_are_ascii),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

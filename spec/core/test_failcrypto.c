@@ -8,6 +8,7 @@
 #include "core/keyring.h"
 #include "core/nonce.h"
 #include "core/signature.h"
+#include "io/vault.h"
 
 /* libcrypto's allocator has no argument to hang this on. */
 static size_t calls;
@@ -68,6 +69,33 @@ static rlk_err use_a_key(const rlk_alloc *a) {
     return e;
 }
 
+static const rlk_span vault_key = {"0123456789abcdef0123456789abcdef", RLK_VAULT_KEY_BYTES};
+
+static rlk_err make_a_vault(const rlk_alloc *a) {
+    rlk_vault *v = NULL;
+    const rlk_err e = rlk_vault_new(&v, a, &vault_key, 1);
+    assert_int_equal(v != NULL, e == RLK_OK);
+    rlk_vault_free(v);
+    return e;
+}
+
+/* A field that was sealed is opened, or nothing of it comes out: never store_corrupt. */
+static rlk_err use_a_vault(const rlk_alloc *a) {
+    char sealed[5 + RLK_VAULT_OVERHEAD_BYTES];
+    char plain[5] = {0};
+    rlk_vault *v = NULL;
+    const size_t planned = fail_at;
+    fail_at = 0;
+    assert_int_equal(rlk_vault_new(&v, a, &vault_key, 1), RLK_OK);
+    calls = 0;
+    fail_at = planned;
+    rlk_err e = rlk_vault_seal(v, LITERAL("token"), LITERAL("a"), sealed);
+    if (e == RLK_OK) e = rlk_vault_open(v, (rlk_span){sealed, sizeof sealed}, LITERAL("a"), plain);
+    assert_memory_equal(plain, e == RLK_OK ? "token" : "\0\0\0\0\0", sizeof plain);
+    rlk_vault_free(v);
+    return e;
+}
+
 static rlk_err run_failing(scenario *run, size_t at) {
     strict_heap heap = {0};
     const rlk_alloc a = strict_allocator(&heap);
@@ -111,12 +139,19 @@ static void using_a_key_survives(void **state) {
     (void)fail_each(use_a_key);
 }
 
+static void vaults_survive(void **state) {
+    (void)state;
+    assert_true(fail_each(make_a_vault) > 0);
+    (void)fail_each(use_a_vault);
+}
+
 int main(void) {
     if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_survive),
         cmocka_unit_test(digests_survive),
         cmocka_unit_test(using_a_key_survives),
+        cmocka_unit_test(vaults_survive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,8 +65,8 @@ local function step(client, key, event, changes)
   assert(grants.apply(client, {}, key, event, { arg = client.clock.now_ms(), changes = changes }))
 end
 
-local function token_columns(client, now, expires_ms)
-  return tokens.columns(client, {
+local function token_columns(client, key, now, expires_ms)
+  return tokens.columns(client, key, {
     access_token = "planted-access-token-" .. core.hex(core.random(8)),
     refresh_token = "planted-refresh-token-" .. core.hex(core.random(8)),
     obtained_ms = now, expires_ms = expires_ms or now + M.token_lifetime_ms, scope = "devices",
@@ -75,15 +75,15 @@ end
 
 local FIRST = { exchanging = "exchanging", identifying = "identifying" }
 
-local function first_row(client, spec, id)
+local function first_row(client, key, spec, id)
   local now = client.clock.now_ms()
   local state = FIRST[spec.state] or "unclaimed"
   local row = { id = id, state = state, flags = 0, time_ms = 0, code_ms = now }
   if state == "exchanging" then
-    row.code = client.vault:seal(spec.code or "planted-code")
+    row.code = client.vault:seal(key, "code", spec.code or "planted-code")
     return row
   end
-  for name, value in pairs(token_columns(client, now, spec.expires_ms)) do
+  for name, value in pairs(token_columns(client, key, now, spec.expires_ms)) do
     if value ~= grants.NONE then row[name] = value end
   end
   row.ring_date_ms = now
@@ -97,14 +97,15 @@ function M.redirect(client, account_id, time_ms)
   return { nonce = assert(ringlink.nonce(M.hmac_key, time, account_id)), time = time }
 end
 
-local function claim_columns(client, spec)
+local function claim_columns(client, key, spec)
   local user = spec.user or "user-1"
   local redirect = M.redirect(client, spec.account or "ring-1")
   return {
-    nonce = client.vault:seal(redirect.nonce), time = redirect.time, claim_ms = client.clock.now_ms(),
+    nonce = client.vault:seal(key, "nonce", redirect.nonce), time = redirect.time, claim_ms = client.clock.now_ms(),
     nonce_tag = client.vault:tag("nonce", redirect.nonce .. redirect.time),
-    user = grants.user_tag(client, user), user_sealed = client.vault:seal(user),
-    identifier = client.vault:seal(spec.identifier or "u***r@partner.example.com"), conducted = spec.conducted,
+    user = grants.user_tag(client, user), user_sealed = client.vault:seal(key, "user", user),
+    identifier = client.vault:seal(key, "identifier", spec.identifier or "u***r@partner.example.com"),
+    conducted = spec.conducted,
   }
 end
 
@@ -114,10 +115,10 @@ function M.grant(client, spec)
   local way = WAY[spec.state or "completed"]
   local id = core.hex(core.random(16))
   local key = grants.key(client, id)
-  assert(grants.insert(client, key, first_row(client, spec, id)))
+  assert(grants.insert(client, key, first_row(client, key, spec, id)))
   for i = 1, way[1] do
     local linked = LINKED[i] == "completed" and { linked_ms = client.clock.now_ms(), status = "completed" }
-    step(client, key, LINKED[i], i == 1 and claim_columns(client, spec) or linked or nil)
+    step(client, key, LINKED[i], i == 1 and claim_columns(client, key, spec) or linked or nil)
   end
   if way[2] then step(client, key, way[2]) end
   return key

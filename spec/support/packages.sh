@@ -21,7 +21,8 @@ build  liblua5.4-dev                         its headers
 build  luajit2|luajit                        the interpreter nginx embeds
 build  libluajit2-5.1-dev|libluajit-5.1-dev  its headers
 build  libcurl4-openssl-dev                  moves the requests
-build  libssl-dev                            libcrypto: HMAC, SHA-256
+build  libssl-dev                            libcrypto: HMAC, SHA-256, AES-GCM
+build  libsqlite3-dev                        keeps the rows of the persistent store
 demo   lua-cjson                             reads and writes JSON
 demo   nginx                                 hosts the sandbox and the demo's backend
 demo   libnginx-mod-http-lua                 Lua inside nginx

@@ -1,4 +1,4 @@
-/* What the machine gives: clocks, sleep, randomness, and holding signals back.
+/* What the machine gives: clocks, sleep, randomness, modes of files, and holding signals back.
  *
  * hold_signals and release_signals share one userdata as upvalue, so that a state that is closed
  * while holding puts the mask back. */
@@ -6,6 +6,7 @@
 #include "bind/l_util.h"
 #include "core/limits.h"
 #include "io/clock.h"
+#include "io/file.h"
 #include "io/random.h"
 #include "io/signals.h"
 
@@ -16,6 +17,19 @@ static int system_now_ms(lua_State *L) {
 
 static int system_monotonic_ms(lua_State *L) {
     l_pushint(L, rlk_clock_monotonic_ms());
+    return 1;
+}
+
+static int system_boottime_ms(lua_State *L) {
+    l_pushint(L, rlk_clock_boottime_ms());
+    return 1;
+}
+
+static int system_boot_id(lua_State *L) {
+    char id[RLK_BOOT_ID_BYTES + 1];
+    const rlk_err e = rlk_clock_boot_id(id);
+    if (e != RLK_OK) return l_pushfail(L, e, "the system tells no boot id");
+    lua_pushstring(L, id);
     return 1;
 }
 
@@ -38,6 +52,16 @@ static int system_random(lua_State *L) {
     return 1;
 }
 
+/* A path with a NUL in it names no file. */
+static int system_file_mode(lua_State *L) {
+    const rlk_span path = l_checkspan(L, 1);
+    unsigned mode = 0;
+    if (strlen(path.ptr) != path.len || rlk_file_mode(path.ptr, &mode) != RLK_OK)
+        return l_pushfail(L, RLK_E_NOT_FOUND, NULL);
+    l_pushint(L, mode);
+    return 1;
+}
+
 static int system_hold_signals(lua_State *L) {
     raise_unless_ok(L, rlk_signals_hold(lua_touserdata(L, lua_upvalueindex(1))), "hold_signals");
     return 0;
@@ -55,11 +79,11 @@ static int signals_gc(lua_State *L) {
 }
 
 void l_system_register(lua_State *L) {
-    static const luaL_Reg functions[] = {{"now_ms", system_now_ms},
-                                         {"monotonic_ms", system_monotonic_ms},
-                                         {"sleep_ms", system_sleep_ms},
-                                         {"random", system_random},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"now_ms", system_now_ms},       {"monotonic_ms", system_monotonic_ms},
+        {"sleep_ms", system_sleep_ms},   {"random", system_random},
+        {"file_mode", system_file_mode}, {"boottime_ms", system_boottime_ms},
+        {"boot_id", system_boot_id},     {NULL, NULL}};
     static const luaL_Reg signals[] = {{"hold_signals", system_hold_signals},
                                        {"release_signals", system_release_signals},
                                        {NULL, NULL}};

@@ -1,4 +1,4 @@
-/* core.sha256, core.hex, core.base64url, core.mask: text in, text out. */
+/* core.sha256, core.hex, core.base64url, core.base64_decode, core.mask: text in, text out. */
 #include "bind/l_core.h"
 #include "bind/l_util.h"
 #include "core/codec.h"
@@ -30,6 +30,17 @@ static int text_base64url(lua_State *L) {
     return push_encoded(L, RLK_BASE64URL_CHARS(l_checkspan(L, 1).len), rlk_base64url_encode);
 }
 
+/* A key passes through here: the scratch block is wiped. */
+static int text_base64_decode(lua_State *L) {
+    const rlk_span text = l_checkspan(L, 1);
+    size_t bytes = 0;
+    char *scratch = l_rawnewud(L, text.len);
+    const bool readable = rlk_base64_decode(text, scratch, &bytes);
+    if (readable) lua_pushlstring(L, scratch, bytes);
+    rlk_wipe(scratch, text.len);
+    return readable ? 1 : l_pushfail(L, RLK_E_INVALID_REQUEST, NULL);
+}
+
 static int text_mask(lua_State *L) {
     char masked[RLK_MASK_BYTES_MAX];
     const size_t len = rlk_mask(l_checkspan(L, 1), masked);
@@ -38,10 +49,9 @@ static int text_mask(lua_State *L) {
 }
 
 void l_text_register(lua_State *L) {
-    static const luaL_Reg functions[] = {{"sha256", text_sha256},
-                                         {"hex", text_hex},
-                                         {"base64url", text_base64url},
-                                         {"mask", text_mask},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"sha256", text_sha256},       {"hex", text_hex},
+        {"base64url", text_base64url}, {"base64_decode", text_base64_decode},
+        {"mask", text_mask},           {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -22,6 +22,9 @@
 #define L_CIRCUIT_MT "ringlink.circuit"
 #define L_SIGNALS_MT "ringlink.signals"
 #define L_TRANSPORT_MT "ringlink.transport"
+#define L_STORE_MT "ringlink.store_sqlite"
+#define L_STORE_RESULTS_MT "ringlink.store_sqlite.results"
+#define L_VAULT_MT "ringlink.vault"
 
 /* Makes the metatable `mt`: `methods` become __index, `meta` (may be NULL) the metamethods, and
  * getmetatable shows only false. Leaves the stack as it was. */

@@ -246,6 +246,18 @@ function Store:event_release(id, owner)
   if event and event.owner == owner then event.owner, event.until_ms = nil, nil end
 end
 
+--- Puts another body into an event that is taken: it was sealed anew.
+---@param id string
+---@param owner string
+---@param body any
+---@return boolean replaced
+function Store:event_replace(id, owner, body)
+  local event = self.events[id]
+  if not event or event.owner ~= owner or event.state ~= "pending" then return false end
+  event.body = body
+  return true
+end
+
 --- Marks an event as done; its body is dropped, its id stays for 7 days.
 ---@param id string
 function Store:event_done(id)

@@ -1,0 +1,29 @@
+--- Where errors of the store become return values.
+--
+-- Inside, a store or vault that fails raises an error object, so that no caller in between can
+-- forget to look. Here, at every public method but the iterators (they raise anyway), it becomes
+-- `nil, err`. Everything else that is raised goes on: mistakes of the calling program, cancelled
+-- waits, foreign coroutines.
+
+local errors = require "ringlink.errors"
+
+local M = {}
+
+local function settle(ok, ...)
+  if ok then return ... end
+  local problem = (...)
+  if errors.is_of_store(problem) then return nil, problem end
+  error(problem, 0)
+end
+
+--- Replaces methods of a class by ones that return the store's errors.
+---@param class table
+---@param names string[]
+function M.cover(class, names)
+  for _, name in ipairs(names) do
+    local method = class[name]
+    class[name] = function(...) return settle(pcall(method, ...)) end
+  end
+end
+
+return M
