@@ -15,6 +15,7 @@ local log = require "ringlink.log"
 local loop = require "ringlink.runtime.loop"
 local options_reader = require "ringlink.options"
 local pool = require "ringlink.pool"
+local tokens = require "ringlink.tokens"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
 local work = require "ringlink.work"
@@ -66,7 +67,7 @@ function M.new(given)
     limiter = core.limiter({ per_s = options.rate_limit_per_s,
       burst = math.max(1, options.rate_limit_per_s) }),
     circuit = core.circuit(CIRCUIT),
-    owner = core.hex(core.random(16)), flights = {}, conducts = {}, early_pause = {},
+    owner = core.hex(core.random(16)), flights = {}, noting = {}, unsaved = {}, conducts = {}, early_pause = {},
     event_owners = 0, calls = {}, closed = false,
   }, Client)
   self.hooks = hooks.new(self.log)
@@ -311,9 +312,8 @@ end
 
 -- A grant that waits beside another user's living link goes alone.
 local function forget_entry(self, entry)
-  local current = grants.representative(grants.of_account(self, entry.row.account))
-  if current and current.row.user ~= entry.row.user then return self.store:delete(entry.key) or nil end
-  return self:handle(entry.key, entry.row):forget()
+  if not self.store:get(entry.key) then return nil end        -- went with another of the same account
+  return account.wipe(self, entry.row.account, entry.row.user)
 end
 
 --- Forgets every account of a partner user.
@@ -355,6 +355,7 @@ end
 function Client:close()
   if self.closed then return end
   await_sections(self)
+  tokens.flush(self)
   self.closed = true
   self:drop_transport(self.transport)
   self.store:close()

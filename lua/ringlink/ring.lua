@@ -195,10 +195,12 @@ end
 ---@param client ringlink.Client
 ---@param access userdata secret
 ---@param fields { nonce: string, account_identifier: string? }
+---@param deadline_ms integer? monotonic
 ---@return { status: string?, account_identifier: string? }?
 ---@return ringlink.Error?
-function M.confirm(client, access, fields)
-  return integration_call(client, access, { stage = "confirm", method = "POST", fields = fields })
+function M.confirm(client, access, fields, deadline_ms)
+  return integration_call(client, access, { stage = "confirm", method = "POST", fields = fields,
+    deadline_ms = deadline_ms })
 end
 
 --- PATCH app-integrations: status and identifier (contract 7).

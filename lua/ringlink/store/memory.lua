@@ -9,6 +9,8 @@ local M = {}
 local REMOVAL_KEEP_MS = 24 * 3600 * 1000
 local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered for 7 days
 
+local INDEXED = { "account", "user", "state" }    -- the one that narrows most comes first
+
 ---@class ringlink.MemoryStore
 local Store = {}
 Store.__index = Store
@@ -21,7 +23,7 @@ function M.new(clock)
     clock = clock,
     rows = {},          -- key -> { row, version, change }
     removed = {},       -- key -> { change, at_ms } of its deletion
-    by_account = {},    -- account -> set of keys
+    indexes = { account = {}, user = {}, state = {} },     -- column -> value -> set of keys
     change = 0,
     leases = {},        -- key -> { owner, until_ms }
     remembered = {},    -- kind NUL id -> until_ms
@@ -42,11 +44,15 @@ local function next_change(self)
   return self.change
 end
 
-local function index(self, key, account, present)
-  if account == nil then return end
-  local set = self.by_account[account] or {}
-  set[key] = present
-  self.by_account[account] = next(set) and set or nil
+local function index(self, key, row, present)
+  for _, column in ipairs(INDEXED) do
+    local value, by_value = row[column], self.indexes[column]
+    if value ~= nil then
+      local keys = by_value[value] or {}
+      keys[key] = present
+      by_value[value] = next(keys) and keys or nil
+    end
+  end
 end
 
 --- A row and its version.
@@ -68,20 +74,21 @@ function Store:put_if(key, row, version)
   local entry = self.rows[key]
   local present = entry and entry.version or 0
   if present ~= version then return nil, "conflict" end
-  if entry then index(self, key, entry.row.account, nil) end
+  if entry then index(self, key, entry.row, nil) end
   self.rows[key] = { row = copy(row), version = version + 1, change = next_change(self) }
   self.removed[key] = nil
-  index(self, key, row.account, true)
+  index(self, key, row, true)
   return version + 1
 end
 
 --- Removes a row.
 ---@param key string
----@return boolean was_there
-function Store:delete(key)
+---@param version integer? only if it still has this one
+---@return boolean removed
+function Store:delete(key, version)
   local entry = self.rows[key]
-  if not entry then return false end
-  index(self, key, entry.row.account, nil)
+  if not entry or (version and entry.version ~= version) then return false end
+  index(self, key, entry.row, nil)
   self.rows[key] = nil
   self.removed[key] = { change = next_change(self), at_ms = self.clock.now_ms() }
   return true
@@ -93,10 +100,16 @@ local function matches(row, query)
     and (query.account == nil or row.account == query.account)
 end
 
+local function narrowest(self, query)
+  for _, column in ipairs(INDEXED) do
+    if query[column] ~= nil then return self.indexes[column][query[column]] or {} end
+  end
+  return self.rows
+end
+
 local function candidates(self, query)
-  local set = query.account and (self.by_account[query.account] or {}) or self.rows
   local keys = {}
-  for key in pairs(set) do
+  for key in pairs(narrowest(self, query)) do
     if (query.after == nil or key > query.after) and matches(self.rows[key].row, query) then
       keys[#keys + 1] = key
     end
@@ -307,7 +320,8 @@ end
 
 --- Forgets everything.
 function Store:close()
-  self.rows, self.by_account, self.events, self.event_order = {}, {}, {}, {}
+  self.rows, self.events, self.event_order = {}, {}, {}
+  self.indexes = { account = {}, user = {}, state = {} }
   self.aliases, self.remembered, self.leases, self.removed = {}, {}, {}, {}
 end
 
