@@ -24,7 +24,7 @@ local function check_age(client, time)
     options.link_window_s * 1000, options.clock_skew_s * 1000)
   if delta_ms then return true end
   local detail = code == "link_expired"
-    and ("it is %s old, %d s are allowed"):format(seconds(measured), options.link_window_s)
+    and ("it is %s old, %g s are allowed"):format(seconds(measured), options.link_window_s)
     or ("it lies %s ahead of this clock"):format(seconds(measured))
   return errors.fail(code, { stage = "match", detail = detail, difference_ms = measured })
 end

@@ -65,7 +65,7 @@ function M.new(given)
     options = options, clock = options.clock, store = options.store, vault = vault.memory(),
     log = log.new(options.log), runtime = runtime_of(options.runtime),
     limiter = core.limiter({ per_s = options.rate_limit_per_s,
-      burst = math.max(1, options.rate_limit_per_s) }),
+      burst = math.max(1, math.ceil(options.rate_limit_per_s)) }),
     circuit = core.circuit(CIRCUIT),
     owner = core.hex(core.random(16)), flights = {}, noting = {}, unsaved = {}, conducts = {}, early_pause = {},
     event_owners = 0, calls = {}, closed = false,
@@ -122,9 +122,10 @@ end
 --- A handle for a stored grant.
 ---@param key string
 ---@param row table
+---@param user string? whose it must be, at each call anew
 ---@return ringlink.Account
-function Client:handle(key, row)
-  return account.new(self, { id = row.account, key = key })
+function Client:handle(key, row, user)
+  return account.new(self, { id = row.account, key = key, user = user })
 end
 
 --- What partners see of a link.
@@ -227,7 +228,6 @@ local STATES = {}
 for _, state in ipairs(core.link_states) do STATES[state] = true end
 
 local function query_of(self, filter)
-  filter = check.options("accounts", filter, { "state", "user" })
   local query = { state = filter.state, limit = PAGE }
   if query.state ~= nil and not STATES[query.state] then
     errors.misuse(("accounts: unknown state %q; did you mean %s?"):format(tostring(query.state),
@@ -249,10 +249,12 @@ local function speaks_for_account(self, entry)
   return speaker ~= nil and speaker.key == entry.key    -- nil: forgotten meanwhile
 end
 
---- Iterates over accounts, each once; raises the error object.
+--- Iterates over accounts, each once; raises the error object. Asked for a user's, the handles are
+--- theirs only: once an account is somebody else's they answer `not_found`.
 ---@param filter { state: string?, user: string? }?
 ---@return fun(): ringlink.Account?
 function Client:accounts(filter)
+  filter = check.options("accounts", filter, { "state", "user" })
   local query, page, at = query_of(self, filter), nil, 0
   return function()
     if self.closed then errors.new("closed"):raise() end
@@ -264,7 +266,8 @@ function Client:accounts(filter)
         if #page == 0 then return nil end
       end
       at = at + 1
-      if speaks_for_account(self, page[at]) then return self:handle(page[at].key, page[at].row) end
+      local entry = page[at]
+      if speaks_for_account(self, entry) then return self:handle(entry.key, entry.row, filter.user) end
     end
   end
 end

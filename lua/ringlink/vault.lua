@@ -5,6 +5,7 @@
 -- away. Stores that outlive the process put authenticated encryption behind the same three calls.
 
 local core = require "ringlink.core"
+local errors = require "ringlink.errors"
 
 local M = {}
 
@@ -20,11 +21,15 @@ function M.memory()
   return setmetatable({ tagger = tagger }, Vault)
 end
 
---- Seals a text; nil stays nil.
+--- Seals a text; nil stays nil. Raises an error object when it cannot: a row without its secret
+--- must not come about unnoticed.
 ---@param text string?
 ---@return any sealed
 function Vault:seal(text)
-  return text ~= nil and core.secret(text) or nil
+  if text == nil then return nil end
+  local sealed, code = core.secret(text)
+  if not sealed then errors.new(code, { detail = ("%d bytes cannot be sealed"):format(#text) }):raise() end
+  return sealed
 end
 
 --- Opens what `seal` made; nil stays nil.

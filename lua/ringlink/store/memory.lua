@@ -7,7 +7,7 @@
 local M = {}
 
 local REMOVAL_KEEP_MS = 24 * 3600 * 1000
-local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered for 7 days
+local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered, or tried, for 7 days
 
 local INDEXED = { "account", "user", "state" }    -- the one that narrows most comes first
 
@@ -27,8 +27,9 @@ function M.new(clock)
     change = 0,
     leases = {},        -- key -> { owner, until_ms }
     remembered = {},    -- kind NUL id -> until_ms
-    events = {},        -- id -> event with state, owner
+    events = {},        -- id -> event with state, number, attempts, not_before_ms, owner
     event_order = {},   -- ids, oldest first
+    events_seen = 0,
     aliases = {},       -- alias -> id
   }, Store)
 end
@@ -221,42 +222,76 @@ function Store:event_add(event)
   local id = self.events[event.id] and event.id or self.aliases[event.alias or ""]
   if id then return self.events[id].state, id end
   local stored = copy(event)
-  stored.state = "pending"
+  self.events_seen = self.events_seen + 1
+  stored.state, stored.number, stored.attempts = "pending", self.events_seen, 0
   self.events[event.id] = stored
   self.event_order[#self.event_order + 1] = event.id
   if event.alias then self.aliases[event.alias] = event.id end
   return "new", event.id
 end
 
-local function takable(event, owner, now)
-  return event.state == "pending"
-    and (event.owner == nil or event.owner == owner or event.until_ms <= now)
+-- How long until an owner may take a pending event; by its id one need not wait for its time.
+local function wait_ms(self, event, owner, by_id)
+  local leased = event.owner ~= nil and event.owner ~= owner
+  local wait = leased and event.until_ms - self.clock.monotonic_ms() or 0
+  if event.not_before_ms and not by_id then
+    wait = math.max(wait, event.not_before_ms - self.clock.now_ms())
+  end
+  return math.max(wait, 0)
 end
 
---- Takes pending events to work on; others do not get them meanwhile.
+local function waits_longer(a, b)
+  local left, right = a.not_before_ms or a.received_ms, b.not_before_ms or b.received_ms
+  if left ~= right then return left < right end
+  return a.number < b.number
+end
+
+-- Pending events that an owner may take now, and how long until the next of the others.
+local function takable(self, owner, id)
+  local list, least = {}, nil
+  for _, candidate in ipairs(id and { id } or self.event_order) do
+    local event = self.events[candidate]
+    if event and event.state == "pending" then
+      local wait = wait_ms(self, event, owner, id ~= nil)
+      if wait == 0 then
+        list[#list + 1] = event
+      elseif least == nil or wait < least then
+        least = wait
+      end
+    end
+  end
+  table.sort(list, waits_longer)
+  return list, least
+end
+
+--- Takes pending events to work on; others do not get them meanwhile. Events that were put back are
+--- taken once their time has come, or at once by their id.
 ---@param owner string
 ---@param limit integer
 ---@param id string? only this one
 ---@param ttl_ms integer? how long they are ours
----@return table[] events oldest first
+---@return table[] events those that wait longest first; `attempts` says how often each was put back
+---@return integer? next_due_ms when the next of the others may be taken, by the wall clock
 function Store:event_take(owner, limit, id, ttl_ms)
-  local now, taken = self.clock.monotonic_ms(), {}
-  for _, candidate in ipairs(id and { id } or self.event_order) do
-    local event = self.events[candidate]
-    if event and #taken < limit and takable(event, owner, now) then
-      event.owner, event.until_ms = owner, now + (ttl_ms or 60000)
-      taken[#taken + 1] = copy(event)
-    end
+  local list, wait = takable(self, owner, id)
+  if #list > limit then wait = 0 end
+  local until_ms, taken = self.clock.monotonic_ms() + (ttl_ms or 60000), {}
+  for i = 1, math.min(#list, limit) do
+    list[i].owner, list[i].until_ms = owner, until_ms
+    taken[i] = copy(list[i])
   end
-  return taken
+  return taken, wait and self.clock.now_ms() + wait
 end
 
---- Puts an event back for a later attempt.
+--- Puts an event back for a later attempt and counts this one.
 ---@param id string
 ---@param owner string
-function Store:event_release(id, owner)
+---@param not_before_ms integer? wall clock; at once without
+function Store:event_release(id, owner, not_before_ms)
   local event = self.events[id]
-  if event and event.owner == owner then event.owner, event.until_ms = nil, nil end
+  if not (event and event.owner == owner) then return end
+  event.owner, event.until_ms = nil, nil
+  event.attempts, event.not_before_ms = event.attempts + 1, not_before_ms
 end
 
 --- Marks an event as done; its body is dropped, its id stays for 7 days.
@@ -283,7 +318,7 @@ local function prune_events(self, before_ms)
   local kept, pruned = {}, 0
   for _, id in ipairs(self.event_order) do
     local event = self.events[id]
-    if event.received_ms < before_ms and event.state == "done" then
+    if event.received_ms < before_ms then
       self.events[id] = nil
       if event.alias then self.aliases[event.alias] = nil end
       pruned = pruned + 1
@@ -295,7 +330,7 @@ local function prune_events(self, before_ms)
   return pruned
 end
 
---- Drops what has outlived its time: remembered ids and events that are done.
+--- Drops what has outlived its time: remembered ids and events, done or not.
 ---@param now_ms integer
 ---@return integer pruned
 function Store:prune(now_ms)
