@@ -6,6 +6,7 @@
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
 local json = require "ringlink.json"
 local url = require "ringlink.url"
 
@@ -157,7 +158,7 @@ local function tell(client, name, call, fields)
   if not client.hooks:has(name) then return end
   fields.stage, fields.method = call.stage, call.method
   fields.path = call.path_is_secret and "/****" or call.url:match("^%a+://[^/]+([^?#]*)")
-  client.hooks:tell(name, fields)
+  flight.note(client, name, fields)
 end
 
 local function one_attempt(client, call, state)
