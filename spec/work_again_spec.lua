@@ -2,6 +2,7 @@
 -- that changed, waits for no hook of a link under way, and completes none behind its caller's back.
 
 local answers = require "support.answers"
+local clocks = require "support.clock"
 local grants = require "ringlink.grants"
 local offline = require "support.offline"
 local ringlink = require "ringlink"
@@ -14,7 +15,8 @@ describe("work among others", function()
   local client, clock, ring
 
   local function start(options)
-    client, clock = offline.client(options)
+    client = offline.client(options)
+    clock = client.clock
     ring = answers.serve(client)
   end
 
@@ -36,6 +38,7 @@ describe("work among others", function()
     it("before it handles it: one that was linked meanwhile is not pruned", function()
       offline.grant(client, { account = "ring-0", user = "user-0" })
       local key = offline.grant(client, { state = "unclaimed" })
+      grants.postpone(client, key, TWO_DAYS_S * 1000)      -- so that its turn comes last
       clock.advance(TWO_DAYS_S * 1000)
       local linked
       client:on("token_rotated", function(account)
@@ -47,16 +50,29 @@ describe("work among others", function()
       assert.equal("completed", row_of(key).state)
     end)
 
-    it("before it refreshes it: one that somebody refreshed meanwhile is left alone", function()
-      offline.grant(client, { account = "ring-0", user = "user-0" })
-      clock.advance(1000)
-      offline.grant(client, {})
+    -- Two accounts are due; `act` is called with the one that does not come first.
+    local function meanwhile(act)
+      for i = 1, 2 do offline.grant(client, { account = "ring-" .. i }) end
       clock.advance(DAY_MS)
+      local first
       client:on("token_rotated", function(account)
-        if account.id == "ring-0" then assert(client:account("ring-1"):refresh({ force = true })) end
+        if first then return end
+        first = account.id
+        act(client:account(first == "ring-1" and "ring-2" or "ring-1"))
       end)
-      assert.equal(1, assert(client:work()).refreshed)
+      return assert(client:work())
+    end
+
+    it("before it refreshes it: one that somebody refreshed meanwhile is left alone", function()
+      local report = meanwhile(function(other) assert(other:refresh({ force = true })) end)
+      assert.equal(1, report.refreshed)
       assert.equal(2, ring:count("refresh"))
+    end)
+
+    it("and does nothing for one that is gone", function()
+      local report = meanwhile(function(other) assert(other:forget()) end)
+      assert.same({ 1, 0 }, { report.refreshed, report.refresh_failed })
+      assert.equal(1, ring:count("refresh"))
     end)
 
     it("before it deletes it: one that changed since then stays", function()
@@ -74,22 +90,13 @@ describe("work among others", function()
       assert.equal(1, assert(client:work()).pruned)
       assert.is_nil(row_of(key))
     end)
-
-    it("and does nothing for one that is gone", function()
-      offline.grant(client, { account = "ring-0", user = "user-0" })
-      clock.advance(1000)
-      offline.grant(client, {})
-      clock.advance(DAY_MS)
-      client:on("token_rotated", function() assert(client:account("ring-1"):forget()) end)
-      local report = assert(client:work())
-      assert.same({ 1, 0 }, { report.refreshed, report.refresh_failed })
-    end)
   end)
 
   describe("with a link whose configure is slow", function()
     it("goes on with the other rows and leaves the link to whoever conducts it", function()
+      start({ clock = clocks.new() })
       local key = offline.grant(client, { state = "unclaimed" })
-      offline.grant(client, { account = "ring-0", state = "exchanging" })
+      local other = offline.grant(client, { account = "ring-0", state = "exchanging" })
       local may_go, link, report = false, nil, nil
       client:on("configure", function()
         answers.wait_until("leave to go on", function() return may_go end)
@@ -103,7 +110,7 @@ describe("work among others", function()
         may_go = true
       end)
       assert.equal(0, report.resumed)
-      assert.equal("failed", client:account("ring-0"):grant() or client.store:find({ state = "failed" })[1].row.state)
+      assert.equal("failed", row_of(other).state)
       assert.equal("completed", link.status)
       assert.equal(1, ring:count("confirm"))
     end)

@@ -6,7 +6,9 @@
 local check = require "ringlink.check"
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
+local integration = require "ringlink.integration"
 local request = require "ringlink.request"
 local ring = require "ringlink.ring"
 local tokens = require "ringlink.tokens"
@@ -185,12 +187,34 @@ local function leave_tombstone(client, account_id)
   return errors.fail("store_busy", { stage = "forget" })
 end
 
+local CLAIMED = { matched = true, confirming = true }
+
+-- A claim on a grant that is another user's until it is confirmed.
+local function is_lent(row)
+  return CLAIMED[row.state] ~= nil and row.prior_user ~= nil and row.prior_user ~= row.user
+end
+
 local function somebody_elses(list, user)
   if user == nil then return false end
   for _, entry in ipairs(list) do
-    if entry.row.user ~= nil and entry.row.user ~= user then return true end
+    local owner = entry.row.user
+    if owner ~= nil and (owner ~= user or is_lent(entry.row)) then return true end
   end
   return false
+end
+
+local function end_claim(row)
+  return grants.has(row, "post_maybe") and "unsettled" or "release"
+end
+
+-- What was lent goes back to whose it was.
+local function drop(client, entry)
+  if not is_lent(entry.row) then return client.store:delete(entry.key) end
+  local notes = {}
+  local row, err = grants.apply(client, notes, entry.key, end_claim,
+    { changes = integration.end_of_claim(entry.row) })
+  flight.tell(client, notes)
+  return row, err
 end
 
 --- Wipes what is held about an account. With a user: when another partner user has a part in it, only
@@ -209,7 +233,12 @@ function M.wipe(client, account_id, user)
     client.store:event_forget(account_id)
   end
   for _, entry in ipairs(list) do
-    if not shared or entry.row.user == user then client.store:delete(entry.key) end
+    if not shared then
+      client.store:delete(entry.key)
+    elseif entry.row.user == user then
+      local _, problem = drop(client, entry)
+      if problem then return nil, problem end
+    end
   end
   client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
     at_ms = client.clock.now_ms() })

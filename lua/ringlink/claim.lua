@@ -79,8 +79,7 @@ local function holder_of(client, account_id)
   end
 end
 
-local function may_take(client, key, row, user)
-  local holder = holder_of(client, row.account)
+local function may_take(client, key, row, user, holder)
   if holder == nil or holder.row.user == grants.user_tag(client, user) then return true end
   local from_user = client.vault:open(holder.row.user_sealed)
   local allowed, err = client.hooks:decide("reassign", client:handle(key, row), from_user, user)
@@ -117,10 +116,15 @@ local function columns(client, row, q)
   }
 end
 
--- Whoever may take a grant may take it as it was looked at, and not once somebody else has it.
-local function still_as(seen)
+local function user_of(holder)
+  return holder and holder.row.user or nil
+end
+
+-- Whoever may take an account may take it from whom it was asked for, and not once somebody else
+-- has it.
+local function still_held_by(client, holder)
   return function(row)
-    if row.user == seen.user and row.state == seen.state then return true end
+    if user_of(holder_of(client, row.account)) == user_of(holder) then return true end
     return errors.fail("in_progress", { stage = "match",
       detail = "somebody else claimed it meanwhile" })
   end
@@ -135,10 +139,11 @@ end
 function M.claim(client, key, q)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
-  local allowed, refusal = may_take(client, key, row, q.user)
+  local holder = holder_of(client, row.account)
+  local allowed, refusal = may_take(client, key, row, q.user, holder)
   if not allowed then return nil, refusal end
   local notes = {}
-  local claimed, problem = grants.apply(client, notes, key, "claim", { guard = still_as(row),
+  local claimed, problem = grants.apply(client, notes, key, "claim", { guard = still_held_by(client, holder),
     arg = math.floor(tonumber(q.time)), changes = columns(client, row, q) })
   if not claimed then return nil, problem end
   local kept, used = keep_if_first(client, notes, key, claimed, q)

@@ -67,12 +67,12 @@ end
 local function await_turn(client, call)
   while true do
     local now = client.clock.monotonic_ms()
-    local wait_ms = client.limiter:take(now)
-    if wait_ms == 0 then return true end
+    local wait_ms = now <= call.deadline_ms and client.limiter:take(now) or 0
     if now + wait_ms > call.deadline_ms then
       return errors.fail("rate_limited", { stage = call.stage, retry_after = wait_ms / 1000,
         detail = "the local limit leaves no turn before the deadline" })
     end
+    if wait_ms == 0 then return true end
     client.clock.sleep(wait_ms / 1000)
   end
 end
@@ -212,6 +212,7 @@ function M.call(client, call)
     if verdict ~= "repeat" then return conclude(call, result, state) end
     state.maybe_before = state.maybe_before or may_have_worked(call, result)
     client.clock.sleep(wait_ms / 1000)
+    if client.clock.monotonic_ms() > call.deadline_ms then return conclude(call, result, state) end
   end
 end
 

@@ -80,11 +80,13 @@ local STORE_TROUBLE = { store_error = true, store_busy = true }
 function M.save(client, notes, key, pending)
   local give_up_ms = client.clock.monotonic_ms() + client.options.deadline_ms
   local pause_s = SAVE_PAUSE_S
+  client.unsaved[key] = pending              -- first: whatever the store raises, it is kept
   while true do
     local row, err = errors.catch(pending.write, client, notes, key, unpack(pending))
-    client.unsaved[key] = nil
-    if row or not STORE_TROUBLE[err.code] then return row, err end
-    client.unsaved[key] = pending
+    if row or not STORE_TROUBLE[err.code] then
+      client.unsaved[key] = nil
+      return row, err
+    end
     if client.clock.monotonic_ms() >= give_up_ms then return nil, err end
     client.clock.sleep(pause_s)
     pause_s = math.min(pause_s * 2, SAVE_PAUSE_S_MAX)

@@ -59,7 +59,7 @@ local function answer(ring, request)
   ring.calls[#ring.calls + 1] = name
   local n = ring:count(name)
   local given = ring.on[name] and ring.on[name](n, request) or {}
-  local result = { headers = {}, sent = true, time_ms = 1, http = "1.1" }
+  local result = { headers = { ["content-type"] = "application/json" }, sent = true, time_ms = 1, http = "1.1" }
   for field, value in pairs(given) do result[field] = value end
   if not result.error then
     result.status = result.status or 200
@@ -95,7 +95,7 @@ end
 
 --- OAuth's own form of it.
 function M.invalid_grant()
-  return { status = 400, headers = { ["content-type"] = "application/json" }, json = { error = "invalid_grant" } }
+  return { status = 400, json = { error = "invalid_grant" } }
 end
 
 return M
