@@ -73,6 +73,17 @@ describe("loop", function()
     return raised
   end
 
+  --- A table that holds on to nothing, and how much of it somebody else still holds.
+  local function watched() return setmetatable({}, { __mode = "k" }) end
+
+  local function still_held(list)
+    collectgarbage()
+    collectgarbage()
+    local count = 0
+    for _ in pairs(list) do count = count + 1 end
+    return count
+  end
+
   describe("run", function()
     it("hands over arguments and results, nil among them", function()
       local results = { n = 0 }
@@ -133,6 +144,23 @@ describe("loop", function()
         return select(2, pcall(loop.join, task))
       end)
       assert.truthy(caught:find("seen", 1, true))
+    end)
+
+    it("raises what a task raised before it", function()
+      ringlink.spawn(function() error("early") end)
+      ringlink.sleep(1)
+      local ok, message = pcall(ringlink.run, function() return "done" end)
+      assert.is_false(ok)
+      assert.truthy(message:find("early", 1, true))
+      assert.equal("fine", ringlink.run(function() return "fine" end))
+    end)
+
+    it("raises nothing that somebody took before it", function()
+      local early = ringlink.spawn(function() error("early") end)
+      ringlink.sleep(1)
+      pcall(loop.join, early)
+      pcall(loop.join, loop.critical(function() error("taken") end))
+      assert.equal("fine", ringlink.run(function() return "fine" end))
     end)
 
     it("does not let a task wait for itself", function()
@@ -293,6 +321,53 @@ describe("loop", function()
         return loop.await(transport, 1)
       end)
       assert.same({ error = "cancelled", sent = true }, result)
+    end)
+  end)
+
+  describe("what is over", function()
+    it("is let go of, task and coroutine", function()
+      local seen = watched()
+      for _ = 1, 5 do
+        ringlink.run(function()
+          seen[coroutine.running()] = true
+          seen[ringlink.spawn(function() ringlink.sleep(1) end)] = true
+        end)
+        seen[loop.critical(function() end)] = true
+      end
+      ringlink.run(function() end)
+      assert.equal(0, still_held(seen))
+    end)
+
+    it("is let go of when it failed and was joined", function()
+      local seen = watched()
+      for _ = 1, 5 do
+        local task = ringlink.spawn(function() error("broken") end)
+        seen[task] = true
+        pcall(loop.join, task)
+      end
+      assert.equal(0, still_held(seen))
+    end)
+
+    it("is kept for the next run only so often when it failed and nobody joined it", function()
+      local seen = watched()
+      for i = 1, 100 do seen[ringlink.spawn(function() error("broken " .. i, 0) end)] = true end
+      ringlink.sleep(1)
+      assert.equal(16, still_held(seen))
+      local _, message = pcall(ringlink.run, function() end)
+      assert.truthy(message:find("broken 1", 1, true), message)
+      assert.equal(0, still_held(seen))
+    end)
+
+    it("is let go of, a transport with its last ticket", function()
+      local seen = watched()
+      for _ = 1, 5 do
+        local transport = scripted({ [1] = now_ms + 10, [2] = now_ms + 20 })
+        seen[transport] = true
+        ringlink.run(function()
+          for ticket = 1, 2 do ringlink.spawn(loop.await, transport, ticket) end
+        end)
+      end
+      assert.equal(0, still_held(seen))
     end)
   end)
 

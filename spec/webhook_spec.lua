@@ -105,6 +105,23 @@ describe("webhook", function()
       end)
     end
 
+    it("is at most 1 MiB large", function()
+      local calls = heard("webhook")
+      local function of_size(bytes)
+        local head, tail = '{"meta":{"request_id":"big"},"data":{"type":"motion_detected"},"x":"', '"}'
+        return head .. ("x"):rep(bytes - #head - #tail) .. tail
+      end
+      for _, bytes in ipairs({ 1048577, 2 * 1048576 }) do
+        local result, err = send(client, of_size(bytes))
+        assert.is_nil(result)
+        assert.same({ "invalid_request", "webhook" }, { err.code, err.stage })
+        assert.truthy(err.message:find("1048576 bytes", 1, true), err.message)
+        assert.equal("signature", select(2, client:webhook(of_size(bytes), "sha256=" .. ("0"):rep(64))).code)
+      end
+      assert.equal("processed", send(client, of_size(1048576)))
+      assert.equal(1, #calls)
+    end)
+
     it("and empty is an unknown event with an id of its own", function()
       local event = verified("{}")
       assert.equal("unknown", event.type)
@@ -231,15 +248,83 @@ describe("webhook", function()
       assert.equal(1, #calls)
     end)
 
-    it("that fail leave the event for work", function()
-      local broken = true
-      client:on("webhook", function() if broken then error("down") end end)
+    it("that fail leave the event for work, a minute later", function()
+      local broken, runs = true, 0
+      client:on("webhook", function()
+        runs = runs + 1
+        if broken then error("down") end
+      end)
       local event = event_of(client, "motion_detected")
       send(client, event)
-      assert.equal(0, client:work().events)
       broken = false
+      clock.advance(59999)
+      assert.equal(0, client:work().events)
+      assert.equal(1, runs)
+      clock.advance(1)
       assert.equal(1, client:work().events)
       assert.equal("duplicate", send(client, event))
+    end)
+  end)
+
+  describe("that fails again and again", function()
+    local runs, broken
+
+    before_each(function()
+      runs, broken = {}, true
+      client:on("webhook", function(event)
+        runs[#runs + 1] = clock.now_ms()
+        if broken or event.type == "poison" then error("down") end
+      end)
+    end)
+
+    local function work_for(ms, step_ms)
+      for _ = 1, ms / step_ms do
+        clock.advance(step_ms)
+        assert(client:work({ limit = 4 }))
+      end
+    end
+
+    it("is put off twice as long each time, at most an hour", function()
+      send(client, event_of(client, "poison"))
+      work_for(5 * 3600 * 1000, 60000)
+      local pauses = {}
+      for i = 2, #runs do pauses[i - 1] = (runs[i] - runs[i - 1]) / 60000 end
+      assert.same({ 1, 2, 4, 8, 16, 32, 60, 60, 60 }, pauses)
+    end)
+
+    it("is tried at once when it is delivered again", function()
+      local event = event_of(client, "motion_detected")
+      send(client, event)
+      broken = false
+      assert.equal("processed", send(client, event))
+      assert.equal(2, #runs)
+    end)
+
+    it("keeps no newer one waiting", function()
+      for _ = 1, 8 do send(client, event_of(client, "poison")) end
+      local good = event_of(client, "motion_detected")
+      send(client, good)
+      broken = false
+      work_for(3 * 60000, 60000)
+      assert.equal("duplicate", send(client, good))
+    end)
+
+    it("is given up after a week, which the log tells", function()
+      local lines = {}
+      client.log = function(level, _, fields) lines[#lines + 1] = { level, fields.error } end
+      send(client, event_of(client, "poison", { request_id = "p" }))
+      work_for(7 * DAY_MS, 30 * 60000)
+      assert.same({ { "error", "hook_failed" } }, lines)
+      local count = #runs
+      assert.equal("done", (client.store:event_add({ id = "p" })))
+      work_for(DAY_MS, 30 * 60000)
+      assert.equal(count, #runs)
+    end)
+
+    it("is not forgotten by work's next time", function()
+      send(client, event_of(client, "poison"))
+      assert(client:work())
+      assert.is_true(client:work().next_due_s <= 60)
     end)
   end)
 

@@ -7,7 +7,9 @@ local check = require "ringlink.check"
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local face = require "ringlink.face"
+local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
+local integration = require "ringlink.integration"
 local request = require "ringlink.request"
 local ring = require "ringlink.ring"
 local tokens = require "ringlink.tokens"
@@ -186,15 +188,74 @@ local function leave_tombstone(client, account_id)
   return errors.fail("store_busy", { stage = "forget" })
 end
 
+local CLAIMED = { matched = true, confirming = true }
+
+-- A claim on a grant that is another user's until it is confirmed.
+local function is_lent(row)
+  return CLAIMED[row.state] ~= nil and row.prior_user ~= nil and row.prior_user ~= row.user
+end
+
+local function somebody_elses(list, user)
+  if user == nil then return false end
+  for _, entry in ipairs(list) do
+    local owner = entry.row.user
+    if owner ~= nil and (owner ~= user or is_lent(entry.row)) then return true end
+  end
+  return false
+end
+
+local function end_claim(row)
+  return grants.has(row, "post_maybe") and "unsettled" or "release"
+end
+
+-- What was lent goes back to whose it was.
+local function drop(client, entry)
+  if not is_lent(entry.row) then return client.store:delete(entry.key) end
+  local notes = {}
+  local row, err = grants.apply(client, notes, entry.key, end_claim,
+    { changes = integration.end_of_claim(entry.row) })
+  flight.tell(client, notes)
+  return row, err
+end
+
+--- Wipes what is held about an account. With a user: when another partner user has a part in it, only
+--- this one's grants go, and the account lives on.
+---@param client ringlink.Client
+---@param account_id string
+---@param user string? the tag of a user
+---@return true?
+---@return ringlink.Error?
+function M.wipe(client, account_id, user)
+  local list = grants.of_account(client, account_id)
+  local shared = somebody_elses(list, user)
+  if not shared then
+    local stone, refusal = leave_tombstone(client, account_id)
+    if not stone then return nil, refusal end
+    client.store:event_forget(account_id)
+  end
+  for _, entry in ipairs(list) do
+    if not shared then
+      client.store:delete(entry.key)
+    elseif entry.row.user == user then
+      local _, problem = drop(client, entry)
+      if problem then return nil, problem end
+    end
+  end
+  client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
+    at_ms = client.clock.now_ms() })
+  return true
+end
+
 local KNOWN_TO_RING = { awaiting = true, completed = true, relink = true }
-local AS_GOOD_AS_PAUSED = { not_found = true, invalid_transition = true }
+local AS_GOOD_AS_PAUSED = { not_found = true, invalid_transition = true, unlinked = true,
+  relink_required = true, refresh_outcome_unknown = true }
 
 local function pause_at_ring(client, entry)
   if not KNOWN_TO_RING[entry.row.state] then return true end
   local paused, err = tokens.authorized(client, entry.key, function(access)
     return ring.patch(client, access, { status = "awaiting" }, "forget")
   end)
-  if paused or (err.stage == "forget" and AS_GOOD_AS_PAUSED[err.code]) then return true end
+  if paused or AS_GOOD_AS_PAUSED[err.code] then return true end
   return nil, err
 end
 
@@ -216,13 +277,7 @@ function Account:forget(options)
     client.store:delete(entry.key)
     return true
   end
-  local stone, refusal = leave_tombstone(client, account_id)
-  if not stone then return nil, refusal end
-  client.store:event_forget(account_id)          -- before the rows by which it is found again
-  for _, grant in ipairs(grants.of_account(client, account_id)) do client.store:delete(grant.key) end
-  client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
-    at_ms = client.clock.now_ms() })
-  return true
+  return M.wipe(client, account_id, self.user and entry.row.user)
 end
 
 function Account:__tostring()

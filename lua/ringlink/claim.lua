@@ -8,6 +8,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
+local integration = require "ringlink.integration"
 
 local M = {}
 
@@ -23,7 +24,7 @@ local function check_age(client, time)
     options.link_window_s * 1000, options.clock_skew_s * 1000)
   if delta_ms then return true end
   local detail = code == "link_expired"
-    and ("it is %s old, %d s are allowed"):format(seconds(measured), options.link_window_s)
+    and ("it is %s old, %g s are allowed"):format(seconds(measured), options.link_window_s)
     or ("it lies %s ahead of this clock"):format(seconds(measured))
   return errors.fail(code, { stage = "match", detail = detail, difference_ms = measured })
 end
@@ -78,8 +79,7 @@ local function holder_of(client, account_id)
   end
 end
 
-local function may_take(client, key, row, user)
-  local holder = holder_of(client, row.account)
+local function may_take(client, key, row, user, holder)
   if holder == nil or holder.row.user == grants.user_tag(client, user) then return true end
   local from_user = client.vault:open(holder.key, "user", holder.row.user_sealed)
   local allowed, err = client.hooks:decide("reassign", client:handle(key, row), from_user, user)
@@ -90,10 +90,15 @@ end
 
 -- Claiming ------------------------------------------------------------------------------------
 
-local function remember_once(client, q)
+-- One nonce is claimed once. It is remembered after the claim is stored, so that a store that fails
+-- burns none; of two claims with one nonce the later one is given back.
+local function keep_if_first(client, notes, key, row, q)
   local until_ms = client.clock.now_ms()
     + (client.options.link_window_s + client.options.clock_skew_s) * 1000
-  if client.store:remember("nonce", nonce_tag(client, q), until_ms) then return true end
+  if client.store:remember("nonce", nonce_tag(client, q), until_ms) then return row end
+  local released, err = grants.apply(client, notes, key, "release",
+    { changes = integration.end_of_claim(row) })
+  if not released then return nil, err end
   return errors.fail("invalid_nonce", { stage = "match",
     detail = "this nonce was used before, for an attempt that ended" })
 end
@@ -108,36 +113,53 @@ local function columns(client, key, row, q)
     claim_ms = client.clock.now_ms(), user = grants.user_tag(client, q.user),
     user_sealed = vault:seal(key, "user", q.user),
     identifier = vault:seal(key, "identifier", q.account_identifier),
-    conducted = q.conducted or grants.NONE, origin = vault:seal(key, "origin", q.from) or grants.NONE,
+    conducted = q.conducted or grants.NONE, own_configure = q.own_configure or grants.NONE,
+    origin = vault:seal(key, "origin", q.from) or grants.NONE,
   }
+end
+
+local function user_of(holder)
+  return holder and holder.row.user or nil
+end
+
+-- Whoever may take an account may take it from whom it was asked for, and not once somebody else
+-- has it.
+local function still_held_by(client, holder)
+  return function(row)
+    if user_of(holder_of(client, row.account)) == user_of(holder) then return true end
+    return errors.fail("in_progress", { stage = "match",
+      detail = "somebody else claimed it meanwhile" })
+  end
 end
 
 --- Claims a grant for a partner user.
 ---@param client ringlink.Client
 ---@param key string
----@param q { nonce: string, time: string, user: string, account_identifier: string?, conducted: boolean? }
+---@param q table nonce, time, user, account_identifier?, conducted?, own_configure?, from?
 ---@return table? row `matched`
 ---@return ringlink.Error?
 function M.claim(client, key, q)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
-  local allowed, refusal = may_take(client, key, row, q.user)
+  local holder = holder_of(client, row.account)
+  local allowed, refusal = may_take(client, key, row, q.user, holder)
   if not allowed then return nil, refusal end
-  local first, used = remember_once(client, q)
-  if not first then return nil, used end
   local notes = {}
-  row, err = grants.apply(client, notes, key, "claim",
-    { arg = math.floor(tonumber(q.time)), changes = columns(client, key, row, q) })
-  if not row then return nil, err end
-  notes[#notes + 1] = { "matched", client:link_of(key, row) }
+  local claimed, problem = grants.apply(client, notes, key, "claim", { guard = still_held_by(client, holder),
+    arg = math.floor(tonumber(q.time)), changes = columns(client, key, row, q) })
+  if not claimed then return nil, problem end
+  local kept, used = keep_if_first(client, notes, key, claimed, q)
+  if not kept then return nil, used end
+  notes[#notes + 1] = { "matched", client:link_of(key, kept) }
   flight.tell(client, notes)
-  return row
+  return kept
 end
 
 local RECLAIMABLE = { awaiting = true, completed = true }
 
 local function refuse_held(client, held, user)
-  if held.row.user ~= grants.user_tag(client, user) then
+  local holder = held.row.user
+  if holder and holder ~= grants.user_tag(client, user) then
     return errors.fail("already_linked", { stage = "match" })
   end
   if held.row.state == "relink" then return errors.fail("relink_required", { stage = "match" }) end
@@ -148,14 +170,15 @@ end
 --- Claims whatever grant a fresh nonce belongs to: an unclaimed one, or the one that this user
 --- already holds.
 ---@param client ringlink.Client
----@param q { nonce: string, time: string, user: string, account_identifier: string?, conducted: boolean? }
+---@param q table as of `claim`
+---@param among_held boolean look among accounts that are linked, too: that is a longer search
 ---@return string? key
 ---@return ringlink.Error?
 ---@return string? held the grant of this user whose earlier attempt is in the way
-function M.take(client, q)
+function M.take(client, q, among_held)
   local found, err = M.find(client, q)
   if not found then
-    if err.code ~= "no_unclaimed_match" then return nil, err end
+    if err.code ~= "no_unclaimed_match" or not among_held then return nil, err end
     found = client.pool:match_held(q.nonce, q.time)
     if not found then return nil, err end
     if not RECLAIMABLE[found.row.state] then return refuse_held(client, found, q.user) end

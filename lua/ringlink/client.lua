@@ -18,6 +18,7 @@ local loop = require "ringlink.runtime.loop"
 local options_reader = require "ringlink.options"
 local pool = require "ringlink.pool"
 local reseal = require "ringlink.reseal"
+local tokens = require "ringlink.tokens"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
 local work = require "ringlink.work"
@@ -77,9 +78,10 @@ function M.new(given)
   local self = setmetatable({
     options = options, clock = options.clock, log = log.new(options.log), runtime = runtime_of(options.runtime),
     limiter = core.limiter({ per_s = options.rate_limit_per_s,
-      burst = math.max(1, options.rate_limit_per_s) }),
+      burst = math.max(1, math.ceil(options.rate_limit_per_s)) }),
     circuit = core.circuit(CIRCUIT),
-    owner = core.hex(core.random(16)), flights = {}, conducts = {}, early_pause = {}, unreadable = {},
+    owner = core.hex(core.random(16)), flights = {}, noting = {}, unsaved = {}, conducts = {},
+    early_pause = {}, unreadable = {},
     event_owners = 0, calls = {}, closed = false,
   }, Client)
   choose_store(self)
@@ -135,9 +137,10 @@ end
 --- A handle for a stored grant.
 ---@param key string
 ---@param row table
+---@param user string? whose it must be, at each call anew
 ---@return ringlink.Account
-function Client:handle(key, row)
-  return account.new(self, { id = row.account, key = key })
+function Client:handle(key, row, user)
+  return account.new(self, { id = row.account, key = key, user = user })
 end
 
 --- The identifier that the Ring user sees: as Ring answered it, or as it was sent.
@@ -248,7 +251,6 @@ local STATES = {}
 for _, state in ipairs(core.link_states) do STATES[state] = true end
 
 local function query_of(self, filter)
-  filter = check.options("accounts", filter, { "state", "user" })
   local query = { state = filter.state, limit = PAGE }
   if query.state ~= nil and not STATES[query.state] then
     errors.misuse(("accounts: unknown state %q; did you mean %s?"):format(tostring(query.state),
@@ -270,10 +272,12 @@ local function speaks_for_account(self, entry)
   return speaker ~= nil and speaker.key == entry.key    -- nil: forgotten meanwhile
 end
 
---- Iterates over accounts, each once; raises the error object.
+--- Iterates over accounts, each once; raises the error object. Asked for a user's, the handles are
+--- theirs only: once an account is somebody else's they answer `not_found`.
 ---@param filter { state: string?, user: string? }?
 ---@return fun(): ringlink.Account?
 function Client:accounts(filter)
+  filter = check.options("accounts", filter, { "state", "user" })
   local query, page, at = query_of(self, filter), nil, 0
   return function()
     if self.closed then errors.new("closed"):raise() end
@@ -285,7 +289,8 @@ function Client:accounts(filter)
         if #page == 0 then return nil end
       end
       at = at + 1
-      if speaks_for_account(self, page[at]) then return self:handle(page[at].key, page[at].row) end
+      local entry = page[at]
+      if speaks_for_account(self, entry) then return self:handle(entry.key, entry.row, filter.user) end
     end
   end
 end
@@ -333,9 +338,8 @@ end
 
 -- A grant that waits beside another user's living link goes alone.
 local function forget_entry(self, entry)
-  local current = grants.representative(grants.of_account(self, entry.row.account))
-  if current and current.row.user ~= entry.row.user then return self.store:delete(entry.key) or nil end
-  return self:handle(entry.key, entry.row):forget()
+  if not self.store:get(entry.key) then return nil end        -- went with another of the same account
+  return account.wipe(self, entry.row.account, entry.row.user)
 end
 
 --- Forgets every account of a partner user.
@@ -390,6 +394,7 @@ end
 function Client:close()
   if self.closed then return end
   await_sections(self)
+  tokens.flush(self)
   self.closed = true
   self:drop_transport(self.transport)
   for _, secret in ipairs(self.options.client_secret) do secret:wipe() end

@@ -103,6 +103,20 @@ function M.fail(code, fields)
   return nil, M.new(code, fields)
 end
 
+--- Calls a function and returns an error object that it raises as the second of two values; other
+--- errors go on.
+---@param fn function
+---@return any
+---@return ringlink.Error?
+function M.catch(fn, ...)
+  local function settle(ok, ...)
+    if ok then return ... end
+    if M.is((...)) then return nil, (...) end
+    error((...), 0)
+  end
+  return settle(pcall(fn, ...))
+end
+
 --- Whether a value is one of these error objects.
 ---@param value any
 ---@return boolean

@@ -87,8 +87,12 @@ local function unfinished(client, key, in_doubt, cause)
   return nil, cause
 end
 
+local function commit(client, notes, key, columns)
+  return grants.apply(client, notes, key, "exchanged", { changes = columns })
+end
+
 local function exchange_section(client, notes, key)
-  local row, err = grants.load(client, key)
+  local row, err = tokens.load(client, notes, key)
   if not row then return nil, err end
   if row.state ~= "exchanging" then return row end
   local in_doubt = row.sent_ms ~= nil
@@ -106,7 +110,7 @@ local function exchange_section(client, notes, key)
     local columns = tokens.columns(client, key, answer)
     columns.ring_date_ms = answer.ring_date_ms
     columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
-    return grants.apply(client, notes, key, "exchanged", { changes = columns })
+    return tokens.save(client, notes, key, { write = commit, columns })
   end
   if cause.title ~= "invalid_grant" then return unfinished(client, key, in_doubt, cause) end
   local lost = in_doubt or cause.ambiguous

@@ -61,7 +61,10 @@ local DUE = {
     return row.conducted and row.updated_ms + client.options.deadline_ms or refresh_due(client, row)
   end,
   completed = refresh_due,
-  relink = function() return nil end,
+  relink = function(client, row)          -- one that was never anybody's is dropped in the end
+    if row.user or row.linked_ms then return nil end
+    return row.created_ms + client.options.unclaimed_max_age_s * 1000
+  end,
   failed = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
   superseded = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
   unlinked = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
@@ -241,14 +244,29 @@ function M.is_current(row)
   return row.linked_ms ~= nil and LIVE[row.state] == true
 end
 
---- The grant that speaks for an account: the current one, or the newest when none is.
+--- Whether a grant belongs to a link of some partner user, begun or done.
+---@param row table
+---@return boolean
+function M.is_held(row)
+  return row.user ~= nil and LIVE[row.state] == true
+end
+
+local function first(list, wanted)
+  for _, entry in ipairs(list) do
+    if wanted(entry.row) then return entry end
+  end
+end
+
+--- The grant that speaks for an account: the current one, or the newest when none is. One whose
+--- tokens Ring refuses gives way to a newer one that is on its way.
 ---@param list { key: string, row: table }[] newest first
 ---@return { key: string, row: table }?
 function M.representative(list)
-  for _, entry in ipairs(list) do
-    if M.is_current(entry.row) then return entry end
-  end
-  return list[1]
+  local working = first(list, function(row) return M.is_current(row) and row.state ~= "relink" end)
+  if working then return working end
+  local refused = first(list, M.is_current)
+  if not refused then return list[1] end
+  return first(list, function(row) return M.is_held(row) and row.state ~= "relink" end) or refused
 end
 
 --- The tag under which a partner user's grants are found.
@@ -257,13 +275,6 @@ end
 ---@return string
 function M.user_tag(client, user)
   return client.vault:tag("user", user)
-end
-
---- Whether a grant belongs to a link of some partner user, begun or done.
----@param row table
----@return boolean
-function M.is_held(row)
-  return row.user ~= nil and LIVE[row.state] == true
 end
 
 return M

@@ -6,9 +6,13 @@
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
 local json = require "ringlink.json"
+local url = require "ringlink.url"
 
 local M = {}
+
+local LIMITER_BLOCK_MS_MAX = 60000     -- one answer holds up everybody's calls no longer than this
 
 ---@class ringlink.Call
 ---@field stage string         names the step in errors and logs
@@ -63,12 +67,12 @@ end
 local function await_turn(client, call)
   while true do
     local now = client.clock.monotonic_ms()
-    local wait_ms = client.limiter:take(now)
-    if wait_ms == 0 then return true end
+    local wait_ms = now <= call.deadline_ms and client.limiter:take(now) or 0
     if now + wait_ms > call.deadline_ms then
       return errors.fail("rate_limited", { stage = call.stage, retry_after = wait_ms / 1000,
         detail = "the local limit leaves no turn before the deadline" })
     end
+    if wait_ms == 0 then return true end
     client.clock.sleep(wait_ms / 1000)
   end
 end
@@ -80,10 +84,16 @@ local function retry_after_ms(client, result)
   return core.retry_after_ms(text, server_ms or client.clock.now_ms())
 end
 
-local function observe_limits(client, result, wait_ms)
-  if not result.headers then return end
+local function is_at_ring(client, address)
+  local origin = url.origin(address)
+  return origin == url.origin(client.options.api_url) or origin == url.origin(client.options.oauth_url)
+end
+
+-- A host that Ring redirects to has limits of its own.
+local function observe_limits(client, call, result, wait_ms)
+  if not (result.headers and is_at_ring(client, call.url)) then return end
   local remaining = tonumber(result.headers["x-ratelimit-remaining"])
-  local limited = result.status == 429 and wait_ms or nil
+  local limited = result.status == 429 and wait_ms and math.min(wait_ms, LIMITER_BLOCK_MS_MAX) or nil
   client.limiter:observe(client.clock.monotonic_ms(), remaining, limited)
 end
 
@@ -148,7 +158,7 @@ local function tell(client, name, call, fields)
   if not client.hooks:has(name) then return end
   fields.stage, fields.method = call.stage, call.method
   fields.path = call.path_is_secret and "/****" or call.url:match("^%a+://[^/]+([^?#]*)")
-  client.hooks:tell(name, fields)
+  flight.note(client, name, fields)
 end
 
 local function one_attempt(client, call, state)
@@ -159,7 +169,7 @@ local function one_attempt(client, call, state)
   decode_json(call, result)
   if unreadable(call, result) then result.error, result.sent = "bad_response", true end
   state.retry_after_ms = retry_after_ms(client, result)
-  observe_limits(client, result, state.retry_after_ms)
+  observe_limits(client, call, result, state.retry_after_ms)
   client:count(call.stage, result.status or result.error)
   tell(client, "response", call, { attempt = state.attempts, status = result.status,
     error = result.error, time_ms = result.time_ms, reused = result.reused, http = result.http })
@@ -202,6 +212,7 @@ function M.call(client, call)
     if verdict ~= "repeat" then return conclude(call, result, state) end
     state.maybe_before = state.maybe_before or may_have_worked(call, result)
     client.clock.sleep(wait_ms / 1000)
+    if client.clock.monotonic_ms() > call.deadline_ms then return conclude(call, result, state) end
   end
 end
 

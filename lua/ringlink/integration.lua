@@ -81,20 +81,26 @@ local function probe_status(client, key, row)
   end)
 end
 
+local LINKED_STATUS = { awaiting = true, completed = true }
+
+local function unsettled(client, notes, key)
+  return give_back(client, notes, key, "unsettled",
+    errors.new("confirm_outcome_unknown", { stage = "settle", ambiguous = true }))
+end
+
 local function settle(client, notes, key, row)
   local answer, err = probe_status(client, key, row)
   if not answer then
     if err.status == 404 then return gone(client, notes, key, err) end
     if may_have_happened(err) or err.status == nil then return in_doubt(err) end
+  elseif answer.status and not LINKED_STATUS[answer.status] then
+    return unsettled(client, notes, key)
   end
   local readable, problem = tokens.authorized(client, key, function(access)
     return ring.can_read_devices(client, access)
   end)
   if readable == nil then return in_doubt(problem) end
-  if not readable then
-    return give_back(client, notes, key, "unsettled",
-      errors.new("confirm_outcome_unknown", { stage = "settle", ambiguous = true }))
-  end
+  if not readable then return unsettled(client, notes, key) end
   local settled, failure = grants.apply(client, notes, key, "settled", { changes = {
     status = "awaiting", identifier_shown = shown(client, key, answer and answer.account_identifier) } })
   if settled then note_link(client, notes, "awaiting", key, settled) end
@@ -118,13 +124,23 @@ end
 -- All that a step will have to open: with a wrong store key it does not begin.
 local NEEDED = { "access", "refresh", "nonce", "identifier", "identifier_shown", "user_sealed", "origin" }
 
+-- No attempt begins outside the window, however long a refresh or a repeat took before.
 local function post(client, key, row)
   return tokens.authorized(client, key, function(access)
+    local left_ms = row.time_ms + client.options.link_window_s * 1000 - client.clock.now_ms()
+    if left_ms <= 0 then return errors.fail("link_expired", { stage = "confirm" }) end
     return ring.confirm(client, access, {
       nonce = client.vault:open(key, "nonce", row.nonce),
       account_identifier = identifier_of(client, key, row),
-    })
+    }, client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms))
   end)
+end
+
+local function too_late(client, notes, key, row, was_maybe, err)
+  if was_maybe then return settle(client, notes, key, row) end
+  local unsent_row, problem = grants.apply(client, notes, key, "confirm_unsent")
+  if not unsent_row then return nil, problem end
+  return give_back(client, notes, key, "release", err)
 end
 
 local function unsent(client, notes, key, event, was_maybe, err)
@@ -137,6 +153,9 @@ end
 
 local function confirm_failed(client, notes, key, row, was_maybe, err)
   local posted = err.stage == "confirm"
+  if err.code == "link_expired" then
+    return too_late(client, notes, key, row, was_maybe or err.ambiguous, err)
+  end
   if posted and err.status == 404 then return gone(client, notes, key, err) end
   if posted and may_have_happened(err) and err.code ~= "invalid_nonce" then return in_doubt(err) end
   if not posted or err.status == nil or err.status == 401 then

@@ -73,7 +73,13 @@ local function stay(client, key, objection)
   return nil, objection
 end
 
-local function ask_configure(client, link, configure)
+-- A link whose caller brought its own configure is not taken on without one.
+local function ask_configure(client, key, row, configure)
+  local link = client:link_of(key, row)
+  if not configure and row.own_configure and not client.hooks:has("configure") then
+    return errors.fail("configure_failed", { stage = "configure",
+      detail = "the call that brought its own configure function is over" })
+  end
   if not configure then return client.hooks:ask("configure", "configure_failed", link) end
   local ok, answer, reason = pcall(configure, link)
   if not ok then return errors.fail("hook_failed", { stage = "configure", cause = answer }) end
@@ -86,7 +92,7 @@ end
 
 function steps.configure(client, key, row, plan)
   if not plan.configured then
-    local ok, objection = ask_configure(client, client:link_of(key, row), plan.configure)
+    local ok, objection = ask_configure(client, key, row, plan.configure)
     if not ok then return stay(client, key, objection) end
   end
   return apply(client, key, "configured")
@@ -191,10 +197,10 @@ local function read_claimant(q)
     from = type(q.from) == "string" and errors.scrub(q.from) or nil }
 end
 
-local function join_or_take(client, claimant)
+local function join_or_take(client, claimant, among_held)
   local own = claim.find_own(client, claimant)
   if own then return own.key end
-  local key, err, held = claim.take(client, claimant)
+  local key, err, held = claim.take(client, claimant, among_held)
   if key then return key end
   own = claim.find_own(client, claimant)         -- somebody else was faster with this very nonce
   if own then return own.key end
@@ -206,9 +212,11 @@ end
 local function claimed(client, claimant, wait_s)
   local give_up_ms = client.clock.monotonic_ms() + wait_s * 1000
   local tried, problem
+  local among_held = true                        -- once: what is linked does not become so by waiting
   while true do
-    local key, err, held = join_or_take(client, claimant)
+    local key, err, held = join_or_take(client, claimant, among_held)
     if key then return key end
+    among_held = held ~= nil
     if held and not tried then
       tried = true
       problem = select(2, M.conduct(client, held, { goal = "awaiting" }))
@@ -289,7 +297,7 @@ end
 function M.link(client, q)
   local claimant, err = read_link(q)
   if not claimant then return nil, err end
-  claimant.conducted = true
+  claimant.conducted, claimant.own_configure = true, q.configure ~= nil
   local key, refusal = claimed(client, claimant, q.wait_s or 0)
   if not key then return nil, refusal end
   local row = client.store:get(key)

@@ -3,9 +3,8 @@
 
 local M = {}
 
-local HELD_STATES = { "completed", "awaiting", "confirming", "matched", "relink" }
-local HELD_SCAN_MAX = 4096             -- newest keys first would need an index; a bound instead
-local PAGE = 256
+local HELD_STATES = { "matched", "confirming", "awaiting", "relink", "completed" }
+local HELD_SCAN_MAX = 4096             -- of each state: a nonce cannot be looked up, only tried
 
 ---@class ringlink.Pool
 ---@field change integer
@@ -57,15 +56,10 @@ end
 local function held_entries(store)
   local entries = {}
   for _, state in ipairs(HELD_STATES) do
-    local after
-    repeat
-      local page = store:find({ state = state, after = after, limit = PAGE })
-      for _, found in ipairs(page) do
-        entries[#entries + 1] = { key = found.key, id = found.row.account, row = found.row,
-          created_ms = found.row.created_ms }
-      end
-      after = page[#page] and page[#page].key
-    until #page < PAGE or #entries >= HELD_SCAN_MAX
+    for _, found in ipairs(store:find({ state = state, limit = HELD_SCAN_MAX })) do
+      entries[#entries + 1] = { key = found.key, id = found.row.account, row = found.row,
+        created_ms = found.row.created_ms }
+    end
   end
   return entries
 end

@@ -11,7 +11,6 @@ local M = {}
 
 local PAGE = 256
 local CONFLICTS_MAX = 16
-local EVENT_LEASE_MS = 120000
 
 ---@class ringlink.Reseal
 ---@field done integer
@@ -70,41 +69,27 @@ end
 
 -- Events --------------------------------------------------------------------------------------
 
-local function no_replacing()
-  return errors.new("store_error", { stage = "reseal",
-    detail = "the store lacks event_replace, and events wait under an older key: let work finish them" })
-end
-
-local function reseal_event(client, event, owner)
-  if not client.store:replaces_events() then return no_replacing() end
+-- Compare-and-set on the body: whoever acts on the event meanwhile has opened the old one already.
+local function reseal_event(client, event)
   local body, problem = sealed.renew_field(client.vault, sealed.event_place(client, event.id), "body",
     event.body)
-  if not problem then client.store:event_replace(event.id, owner, body) end
+  if not problem then client.store:event_replace(event.id, event.body, body) end
   return problem
 end
 
--- All that wait, batch by batch, each taken by a name of its own so that none is met twice.
-local function take_events(client)
-  local batches = {}
-  repeat
-    local owner = ("%s/reseal/%d"):format(client.owner, #batches)
-    local events = client.store:event_take(owner, PAGE, nil, EVENT_LEASE_MS)
-    batches[#batches + 1] = { owner = owner, events = events }
-  until #events < PAGE
-  return batches
-end
-
 local function reseal_events(client, run)
-  for _, batch in ipairs(take_events(client)) do
-    for _, event in ipairs(batch.events) do
+  local after
+  repeat
+    local page = client.store:event_pending(after, PAGE)
+    for _, event in ipairs(page) do
       if client.vault:is_stale(event.body) then
         run.total = run.total + 1
-        note(run, reseal_event(client, event, batch.owner))
+        note(run, reseal_event(client, event))
       end
-      client.store:event_release(event.id, batch.owner)
     end
-  end
-  run.progress(run.done, run.total)
+    after = page[#page] and page[#page].id
+    run.progress(run.done, run.total)
+  until #page < PAGE
 end
 
 -- What others call ----------------------------------------------------------------------------

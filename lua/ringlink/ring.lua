@@ -12,6 +12,7 @@ local url = require "ringlink.url"
 local M = {}
 
 local TOKEN_BYTES_MAX = 16384
+local TOKEN_ANSWER_BYTES_MAX = 256 * 1024        -- no option: an answer cut off here is a pair lost
 local INTEGRATIONS = "/v1/accounts/me/app-integrations"
 
 -- Errors --------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ local function token_call(client, form, secret, spec)
     stage = spec.stage, kind = "token", method = "POST",
     url = client.options.oauth_url .. "/oauth/token",
     headers = { "Content-Type: application/x-www-form-urlencoded", "Accept: application/json" },
-    body = url.form(form), deadline_ms = spec.deadline_ms,
+    body = url.form(form), deadline_ms = spec.deadline_ms, response_bytes_max = TOKEN_ANSWER_BYTES_MAX,
     accept = spec.need_refresh and usable_pair or usable_tokens,
   })
 end
@@ -195,10 +196,12 @@ end
 ---@param client ringlink.Client
 ---@param access userdata secret
 ---@param fields { nonce: string, account_identifier: string? }
+---@param deadline_ms integer? monotonic
 ---@return { status: string?, account_identifier: string? }?
 ---@return ringlink.Error?
-function M.confirm(client, access, fields)
-  return integration_call(client, access, { stage = "confirm", method = "POST", fields = fields })
+function M.confirm(client, access, fields, deadline_ms)
+  return integration_call(client, access, { stage = "confirm", method = "POST", fields = fields,
+    deadline_ms = deadline_ms })
 end
 
 --- PATCH app-integrations: status and identifier (contract 7).

@@ -12,9 +12,11 @@ local ring = require "ringlink.ring"
 
 local M = {}
 
-local LEASE_MARGIN_MS = 15000          -- a lease outlives the longest operation under it
-local LEASE_POLL_S = 0.25
+local unpack = table.unpack or unpack
+
 local EARLY_PAUSE_MS = 30000           -- after an early refresh failed
+local SAVE_PAUSE_S = 0.05              -- between attempts to store a pair, doubled each time
+local SAVE_PAUSE_S_MAX = 2
 
 -- The pair in a row ---------------------------------------------------------------------------
 
@@ -38,10 +40,6 @@ function M.columns(client, key, tokens)
   return changes
 end
 
-local function access_of(client, key, row)
-  return core.secret(client.vault:open(key, "access", row.access))
-end
-
 local function verdict(client, row)
   local options = client.options
   return core.token_verdict(row.access_obtained_ms, row.access_expires_ms, client.clock.now_ms(),
@@ -59,19 +57,65 @@ local function usable(row, force)
   return errors.fail(code, { stage = "refresh", detail = "the link is " .. row.state })
 end
 
--- Refreshing ----------------------------------------------------------------------------------
+-- The row may have been wiped while a refresh was under way.
+local function access_of(client, key, row)
+  local ok, refusal = usable(row)
+  if not ok then return nil, refusal end
+  return core.secret(client.vault:open(key, "access", row.access))
+end
 
-local function await_lease(client, key, seen)
-  local ttl_ms = client.options.deadline_ms + LEASE_MARGIN_MS
+-- Saving --------------------------------------------------------------------------------------
+
+local STORE_TROUBLE = { store_error = true, store_busy = true }
+
+-- Ring has rotated: nothing but these columns holds the pair now. The store is given time to
+-- recover; after that the pair waits in this process for the next call.
+--- Writes a pair that Ring has handed out.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@param pending table `write` and its arguments after the key
+---@return table? row
+---@return ringlink.Error?
+function M.save(client, notes, key, pending)
+  local give_up_ms = client.clock.monotonic_ms() + client.options.deadline_ms
+  local pause_s = SAVE_PAUSE_S
+  client.unsaved[key] = pending              -- first: whatever the store raises, it is kept
   while true do
-    local taken, remaining_ms = client.store:lease(key, client.owner, ttl_ms)
-    if taken then return true end
-    client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
-    local row, err = grants.load(client, key)
-    if not row then return nil, err end
-    if row.fingerprint ~= seen then return true end
+    local row, err = errors.catch(pending.write, client, notes, key, unpack(pending))
+    if row or not STORE_TROUBLE[err.code] then
+      client.unsaved[key] = nil
+      return row, err
+    end
+    if client.clock.monotonic_ms() >= give_up_ms then return nil, err end
+    client.clock.sleep(pause_s)
+    pause_s = math.min(pause_s * 2, SAVE_PAUSE_S_MAX)
   end
 end
+
+--- Writes what could not be written before, as far as the store takes it now.
+---@param client ringlink.Client
+function M.flush(client)
+  for key in pairs(client.unsaved) do errors.catch(M.load, client, {}, key) end
+end
+
+--- Reads a grant, after writing what could not be written before.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@return table? row
+---@return ringlink.Error?
+function M.load(client, notes, key)
+  local pending = client.unsaved[key]
+  if pending then
+    local row, err = errors.catch(pending.write, client, notes, key, unpack(pending))
+    if not row and STORE_TROUBLE[err.code] then return nil, err end
+    client.unsaved[key] = nil
+  end
+  return grants.load(client, key)
+end
+
+-- Refreshing ----------------------------------------------------------------------------------
 
 local function store_intent(client, key, seen)
   return grants.update(client, key, function(row)
@@ -85,17 +129,21 @@ local function revived(row)
   return row.state == "relink" and "revived" or nil
 end
 
-local function commit(client, notes, key, sent, tokens)
-  local columns = M.columns(client, key, tokens)
+-- By compare-and-set on the token that was sent: a late success is never fenced away.
+local function commit(client, notes, key, sent, columns)
   local function guard(row)
     if row.fingerprint == sent then return true end
-    local ok, refusal = usable(row)
+    local ok, refusal = usable(row, true)
     if not ok then return nil, refusal end
     return errors.fail("in_progress", { stage = "refresh" })
   end
   local row, err = grants.apply(client, notes, key, revived, { guard = guard, changes = columns })
   if row then notes[#notes + 1] = { "token_rotated", client:handle(key, row) } end
   return row, err
+end
+
+local function commit_pair(client, notes, key, sent, tokens)
+  return M.save(client, notes, key, { write = commit, sent, M.columns(client, key, tokens) })
 end
 
 local function is_refusal(err)
@@ -170,7 +218,7 @@ local function send(client, notes, key, row)
   local tokens, err = ring.token(client, form, { stage = "refresh", need_refresh = false })
   if tokens then
     client.circuit:succeeded()
-    return commit(client, notes, key, sent, tokens)
+    return commit_pair(client, notes, key, sent, tokens)
   end
   if is_refusal(err) then
     return refused(client, notes, key, sent, err, in_doubt or err.ambiguous or false)
@@ -178,28 +226,14 @@ local function send(client, notes, key, row)
   return note_failure(client, notes, key, failed(err), in_doubt)
 end
 
-local function send_unless_rotated(client, notes, key, seen)
-  local row, err = grants.load(client, key)
-  if row and row.fingerprint == seen then return send(client, notes, key, row) end
-  return row, err
-end
-
--- When the store fails, its lease runs out by itself, but others need not wait for that.
-local function release_and_return(client, key, ok, ...)
-  local released, problem = pcall(client.store.release, client.store, key, client.owner)
-  if not ok then error((...), 0) end
-  if not released and (...) == nil then error(problem, 0) end
-  return ...
-end
-
 -- The critical section: after it the row holds the newest pair, or nothing was lost.
 local function refresh_section(client, notes, key, seen)
   if not client.circuit:allow(client.clock.monotonic_ms()) then
     return errors.fail("refresh_circuit_open", { stage = "refresh" })
   end
-  local leased, err = await_lease(client, key, seen)
-  if not leased then return nil, err end
-  return release_and_return(client, key, pcall(send_unless_rotated, client, notes, key, seen))
+  local row, problem = M.load(client, notes, key)
+  if row and row.fingerprint == seen then return send(client, notes, key, row) end
+  return row, problem
 end
 
 local function refresh(client, key, seen)
@@ -223,13 +257,20 @@ local function refresh_early(client, key, row)
   return row
 end
 
+local function load_told(client, key)
+  local notes = {}
+  local row, err = M.load(client, notes, key)
+  flight.tell(client, notes)
+  return row, err
+end
+
 --- A usable access token of a grant, refreshed when it is time.
 ---@param client ringlink.Client
 ---@param key string
 ---@return userdata? access a secret
 ---@return ringlink.Error?
 function M.access(client, key)
-  local row, err = grants.load(client, key)
+  local row, err = load_told(client, key)
   if not row then return nil, err end
   local ok, refusal = usable(row)
   if not ok then return nil, refusal end
@@ -253,15 +294,19 @@ function M.refresh(client, key)
   if not row then return nil, err end
   local ok, refusal = usable(row, true)
   if not ok then return nil, refusal end
-  return refresh(client, key, row.fingerprint)
+  row, err = refresh(client, key, row.fingerprint)
+  if not row then return nil, err end
+  ok, refusal = usable(row)
+  if not ok then return nil, refusal end
+  return row
 end
 
 local function renew(client, key, refused_access)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
-  if refused_access:equals(client.vault:open(key, "access", row.access) or "") then
-    local ok, refusal = usable(row)
-    if not ok then return nil, refusal end
+  local ok, refusal = usable(row)
+  if not ok then return nil, refusal end
+  if refused_access:equals(client.vault:open(key, "access", row.access)) then
     row, err = refresh(client, key, row.fingerprint)
     if not row then return nil, err end
   end

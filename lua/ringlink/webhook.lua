@@ -1,7 +1,8 @@
 --- Ring's webhooks: verified, stored once, acted on, handed to the hooks (contract 9).
 --
 -- Invariants: nothing is believed before the signature over the raw body is; an event is stored
--- before it is acted on, and done only when every hook has run; acting on one twice changes nothing.
+-- before it is acted on, and done only when every hook has run, or when they failed for a week;
+-- acting on one twice changes nothing.
 
 local check = require "ringlink.check"
 local core = require "ringlink.core"
@@ -14,8 +15,10 @@ local sealed = require "ringlink.sealed"
 local M = {}
 
 local KEEP_MS = 7 * 24 * 3600 * 1000
-local BODY_BYTES_MAX = 1024 * 1024              -- Ring's have a few hundred
 local LEASE_MS = 60000
+local PAUSE_MS = 60000                 -- after a failure, doubled for each further one
+local PAUSE_MS_MAX = 3600000
+local BODY_BYTES_MAX = 1024 * 1024     -- what can be sealed
 
 ---@class ringlink.Event
 ---@field id string          meta.request_id
@@ -88,6 +91,10 @@ function M.verify(client, body, signature)
   if not client.options.hmac_key:verify(body, signature) then
     return errors.fail("signature", { stage = "webhook" })
   end
+  if #body > BODY_BYTES_MAX then
+    return errors.fail("invalid_request", { stage = "webhook",
+      detail = ("the body has %d bytes, %d bytes are allowed"):format(#body, BODY_BYTES_MAX) })
+  end
   return read(body)
 end
 
@@ -152,15 +159,26 @@ local function is_forgotten(client, event)
     and client.store:get(grants.tombstone_key(client, event.account_id)) ~= nil
 end
 
--- Acts on an event that `owner` has taken.
+local function may_be_tried_again(client, stored)
+  return client.clock.now_ms() - stored.received_ms < KEEP_MS
+end
+
+local function put_off(client, stored, owner)
+  local pause_ms = math.min(PAUSE_MS * 2 ^ stored.attempts, PAUSE_MS_MAX)
+  local last_ms = stored.received_ms + KEEP_MS
+  local not_before_ms = math.min(client.clock.now_ms() + pause_ms, last_ms)
+  client.store:event_release(stored.id, owner, math.floor(not_before_ms))
+end
+
+-- Acts on an event that `owner` has taken. What keeps failing is given up in the end.
 local function process(client, stored, owner)
   local event, err = read(client.vault:open(sealed.event_place(client, stored.id), "body", stored.body))
   if event and not is_forgotten(client, event) then
     local acted, problem = act(client, event)
     err = not acted and problem or tell_hooks(client, event)
   end
-  if err and err.retryable then
-    client.store:event_release(stored.id, owner)
+  if err and err.retryable and may_be_tried_again(client, stored) then
+    put_off(client, stored, owner)
     return nil, err
   end
   if err then
@@ -196,9 +214,6 @@ function M.receive(client, body, signature)
   if event.time_ms and client.clock.now_ms() - event.time_ms > KEEP_MS then
     return errors.fail("event_too_old", { stage = "webhook" })
   end
-  if #body > BODY_BYTES_MAX then
-    return errors.fail("invalid_request", { stage = "webhook", detail = "the body exceeds 1 MiB" })
-  end
   if is_forgotten(client, event) then return "processed" end      -- and nothing of it is kept
   local state, id = store_event(client, event, body)
   if state == "done" then return "duplicate" end
@@ -220,14 +235,14 @@ end
 ---@param client ringlink.Client
 ---@param limit integer
 ---@return integer done
----@return integer unfinished taken, but to be tried again
+---@return integer unfinished above 0 while any waits to be tried (again)
 function M.finish(client, limit)
   local owner, done = next_owner(client), 0
-  local taken = client.store:event_take(owner, limit, nil, LEASE_MS)
+  local taken, next_due_ms = client.store:event_take(owner, limit, nil, LEASE_MS)
   for _, stored in ipairs(taken) do
     if process_if_readable(client, stored, owner) then done = done + 1 end
   end
-  return done, #taken - done
+  return done, #taken - done + (next_due_ms and 1 or 0)
 end
 
 return M

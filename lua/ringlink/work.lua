@@ -50,14 +50,17 @@ local function refresh(client, key, row, report)
   end
 end
 
-local function prune(client, key, _, report)
-  if client.store:delete(key) then report.pruned = report.pruned + 1 end
+local function prune(client, key, _, report, version)
+  if client.store:delete(key, version) then report.pruned = report.pruned + 1 end
 end
 
-local function refresh_or_prune(client, key, row, report)
-  local age_ms = client.clock.now_ms() - row.created_ms
-  local lapsed = age_ms >= client.options.unclaimed_max_age_s * 1000
-  return (lapsed and prune or refresh)(client, key, row, report)
+-- What nobody has come for in all that time goes; anything else is done meanwhile.
+local function unless_lapsed(handler)
+  return function(client, key, row, report, version)
+    local age_ms = client.clock.now_ms() - row.created_ms
+    local lapsed = age_ms >= client.options.unclaimed_max_age_s * 1000
+    return (lapsed and prune or handler)(client, key, row, report, version)
+  end
 end
 
 local function resumed(client, key, row, report, done, err)
@@ -70,6 +73,7 @@ local function resume_exchange(client, key, row, report)
 end
 
 local function resume_link(client, key, row, report)
+  if client.conducts[key] then return grants.postpone(client, key, PAUSE_MS) end  -- somebody here is at it
   local goal = row.conducted and "completed" or "awaiting"
   resumed(client, key, row, report, link.conduct(client, key, { goal = goal }))
 end
@@ -79,8 +83,8 @@ local function resume_or_refresh(client, key, row, report)
 end
 
 local HANDLERS = {
-  exchanging = resume_exchange, identifying = resume_exchange,
-  unclaimed = refresh_or_prune,
+  exchanging = resume_exchange, identifying = unless_lapsed(resume_exchange),
+  unclaimed = unless_lapsed(refresh), relink = prune,
   matched = resume_link, confirming = resume_link,
   awaiting = resume_or_refresh, completed = refresh,
   failed = prune, superseded = prune, unlinked = prune, code = prune, gone = prune,
@@ -113,13 +117,16 @@ local function readable_due(client, limit)
   return list, next_ms
 end
 
-local function handle(client, entry, report)
-  local ok, problem = pcall(HANDLERS[entry.row.state], client, entry.key, entry.row, report)
+-- Looks again: the handlers before may have taken long, and others are at work too.
+local function handle(client, key, report)
+  local row, version = client.store:get(key)
+  if not (row and row.due_ms and row.due_ms <= client.clock.now_ms()) then return end
+  local ok, problem = pcall(HANDLERS[row.state], client, key, row, report, version)
   if ok then return end
   if not errors.is_unreadable(problem) then error(problem, 0) end
-  client.unreadable[entry.key] = entry.version
+  client.unreadable[key] = version
   client.log("error", "due, but it cannot be opened; left as it is",
-    { state = entry.row.state, error = problem.code })
+    { state = row.state, error = problem.code })
 end
 
 local function next_due_s(client)
@@ -138,7 +145,7 @@ function M.work(client, options)
   local limit, err = read_limit(options)
   if not limit then return nil, err end
   local report = { refreshed = 0, refresh_failed = 0, relink = 0, resumed = 0, pruned = 0 }
-  for _, entry in ipairs((readable_due(client, limit))) do handle(client, entry, report) end
+  for _, entry in ipairs((readable_due(client, limit))) do handle(client, entry.key, report) end
   local unfinished
   report.events, unfinished = webhook.finish(client, limit)
   report.pruned = report.pruned + client.store:prune(client.clock.now_ms())

@@ -68,11 +68,12 @@ function ring_routes.account_link()
   web.see(visitors.session(web.cookie("session")) and "/connect" or "/sign-in")
 end
 
--- Contract: a bad signature is 401, an old event is done with, our own trouble is 5xx (Ring retries).
+-- Contract: a bad signature is 401; an event that is too old, or that nobody can read, is done with;
+-- our own trouble is 5xx, and Ring delivers again.
+local WEBHOOK_STATUS = { signature = 401, event_too_old = 200, invalid_request = 200 }
+
 local function webhook_status(err)
-  if err.code == "signature" then return 401 end
-  if err.code == "event_too_old" then return 200 end
-  return err.retryable and 503 or 500
+  return WEBHOOK_STATUS[err.code] or err.retryable and 503 or 500
 end
 
 --- Verifies and acts on an event, once however often it comes.

@@ -57,7 +57,6 @@ function Disk:store(more)
       if name ~= "close" then return self.memory[name](self.memory, ...) end
     end
   end
-  store.event_replace = function(_, ...) return self.memory:event_replace(...) end
   for name, value in pairs(more or {}) do store[name] = value or nil end
   return store
 end

@@ -79,6 +79,59 @@ return function(name, open)
       assert.same({ "e1" }, ids_of(store:event_take("two", 1)))
     end)
 
+    it("wait until the time at which they were put back to be tried again", function()
+      store:event_add(event("e1"))
+      store:event_take("one", 1)
+      store:event_release("e1", "one", clock.now_ms() + 60000)
+      clock.advance(59999)
+      assert.same({}, store:event_take("two", 1))
+      clock.advance(1)
+      assert.same({ "e1" }, ids_of(store:event_take("two", 1)))
+    end)
+
+    it("do not wait for whoever asks by their id", function()
+      store:event_add(event("e1"))
+      store:event_take("one", 1)
+      store:event_release("e1", "one", clock.now_ms() + 60000)
+      assert.same({ "e1" }, ids_of(store:event_take("two", 1, "e1")))
+    end)
+
+    it("tell how often they were put back", function()
+      store:event_add(event("e1"))
+      for i = 0, 3 do
+        assert.equal(i, store:event_take("one", 1, "e1")[1].attempts)
+        store:event_release("e1", "one", clock.now_ms() + 60000)
+        store:event_release("e1", "another", clock.now_ms() + 60000)
+      end
+    end)
+
+    it("that were put back come after those that wait longer", function()
+      for _, id in ipairs({ "e1", "e2", "e3" }) do store:event_add(event(id)) end
+      for _, id in ipairs({ "e1", "e2" }) do store:event_take("one", 1, id) end
+      store:event_release("e1", "one", clock.now_ms() + 2000)
+      store:event_release("e2", "one", clock.now_ms() + 1000)
+      clock.advance(1500)
+      store:event_add(event("e4"))
+      clock.advance(1000)
+      assert.same({ "e3", "e2" }, ids_of(store:event_take("two", 2)))
+      assert.same({ "e4", "e1" }, ids_of(store:event_take("three", 2)))
+    end)
+
+    it("tell when the next of the others is due", function()
+      local function due_in_ms(owner, limit)
+        local due_ms = select(2, store:event_take(owner, limit, nil, 5000))
+        return due_ms and due_ms - clock.now_ms()
+      end
+      assert.is_nil(due_in_ms("one", 10))
+      for i = 1, 3 do store:event_add(event("e" .. i)) end
+      assert.equal(0, due_in_ms("one", 2))
+      assert.equal(5000, due_in_ms("two", 1))
+      for i = 1, 2 do store:event_release("e" .. i, "one", clock.now_ms() + 1000 * (3 - i)) end
+      assert.equal(1000, due_in_ms("three", 10))
+      for i = 1, 3 do store:event_done("e" .. i) end
+      assert.is_nil(due_in_ms("three", 10))
+    end)
+
     it("are not taken when they are done", function()
       store:event_add(event("e1"))
       store:event_done("e1")
@@ -117,10 +170,14 @@ return function(name, open)
       assert.equal("new", (store:event_add(event("e1"))))
     end)
 
-    it("never prunes an event that waits", function()
-      store:event_add(event("e1"))
-      assert.equal(0, store:prune(clock.wall + 10 * WEEK_MS))
+    it("prunes events that waited for a week in vain, and no earlier", function()
+      store:event_add(event("e1", { alias = "x" }))
+      assert.equal(0, store:prune(clock.wall + WEEK_MS))
       assert.same({ "e1" }, ids_of(store:event_take("one", 10)))
+      store:event_release("e1", "one", clock.wall + WEEK_MS)
+      assert.equal(1, store:prune(clock.wall + WEEK_MS + 1))
+      assert.same({}, store:event_take("one", 1, "e1"))
+      assert.equal("new", (store:event_add(event("e2", { alias = "x" }))))
     end)
   end)
 end

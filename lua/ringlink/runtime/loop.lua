@@ -6,6 +6,9 @@
 -- Critical sections are tasks too: whoever waits for one may go away, the section goes on, and while
 -- one is open SIGINT and SIGTERM are held back, so that no rotated token is lost between Ring's
 -- answer and the store.
+-- What a task raised goes to whoever joins it. When nobody does, `run` raises it: the one under way,
+-- or, when the task failed outside of any, the next. Only the first FAILED_MAX are kept for that.
+-- Nothing that is over is held on to: neither tasks nor transports without an open ticket.
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
@@ -14,6 +17,7 @@ local unpack = table.unpack or unpack
 
 local SLICE_MS = 5             -- turn of each transport when several have work in flight
 local WAIT_MS_MAX = 60000
+local FAILED_MAX = 16
 
 local M = {}
 
@@ -28,13 +32,13 @@ local M = {}
 ---@field cancelled boolean? every wait of it raises `cancelled`
 ---@field waiters ringlink.Task[]
 
-local tasks = setmetatable({}, { __mode = "k" })  -- coroutine -> task
-local ready = { first = 1, last = 0 }              -- tasks that can go on
-local timers = {}                                  -- { at_ms, task }, soonest last
-local transports = {}                              -- transport -> { ticket -> box }
-local held = 0                                     -- open critical sections
-local live = 0                                     -- tasks that have not ended
-local failed = {}                                  -- tasks whose failure nobody has taken yet
+local tasks = {}                       -- coroutine -> task that has not ended
+local ready = { first = 1, last = 0 }  -- tasks that can go on
+local timers = {}                      -- { at_ms, task }, soonest last
+local transports = {}                  -- transport -> { ticket -> box }, while one is open
+local held = 0                         -- open critical sections
+local live = 0                         -- tasks that have not ended
+local failed = {}                      -- tasks whose failure nobody has taken yet
 
 local function push_ready(task)
   ready.last = ready.last + 1
@@ -70,14 +74,15 @@ local function trace(cause)
   return cause
 end
 
+local function fail(task, failure)
+  task.failure = failure
+  if not task.joined and #failed < FAILED_MAX then failed[#failed + 1] = task end
+end
+
 local function finish(task, ok, ...)
-  if ok then
-    task.results = { n = select("#", ...), ... }
-  else
-    task.failure = (...)
-    failed[#failed + 1] = task
-  end
+  if ok then task.results = { n = select("#", ...), ... } else fail(task, (...)) end
   task.done = true
+  tasks[task.co] = nil
   live = live - 1
   for _, waiter in ipairs(task.waiters) do push_ready(waiter) end
   if task.critical then release() end
@@ -124,9 +129,7 @@ local function expire_timers()
 end
 
 local function collect(transport, boxes)
-  while true do
-    local ticket, result = transport:take()
-    if ticket == nil then return end
+  for ticket, result in transport.take, transport do
     local box = boxes[ticket]
     boxes[ticket] = nil
     if box then
@@ -134,13 +137,12 @@ local function collect(transport, boxes)
       if box.task then push_ready(box.task) end
     end
   end
+  if next(boxes) == nil then transports[transport] = nil end
 end
 
 local function busy_transports()
   local list = {}
-  for transport, boxes in pairs(transports) do
-    if next(boxes) ~= nil then list[#list + 1] = transport end
-  end
+  for transport in pairs(transports) do list[#list + 1] = transport end
   return list
 end
 
@@ -202,12 +204,20 @@ local function wait_until(arrived, register, blocking)
   end
 end
 
+-- Its failure is the caller's from now on.
+local function take(task)
+  task.joined = true
+  for i, one in ipairs(failed) do
+    if one == task then return table.remove(failed, i) end
+  end
+end
+
 --- Waits for a task and returns what it returned; raises what it raised.
 ---@param task ringlink.Task
 ---@param blocking boolean? a foreign coroutine may wait too, stopping everything meanwhile
 function M.join(task, blocking)
   if task == (current_task()) then errors.misuse("a task cannot wait for itself") end
-  task.joined = true
+  take(task)
   wait_until(function() return task.done end,
     function(me) task.waiters[#task.waiters + 1] = me end, blocking)
   if task.results == nil then error(task.failure, 0) end
@@ -261,12 +271,9 @@ function M.sleep(seconds, blocking)
   wait_until(arrived, function(me) add_timer(at_ms, me) end, blocking)
 end
 
--- The first failure that nobody took, taken.
+-- The first failure that nobody took; the others go with it.
 local function take_failure()
-  local first
-  for _, task in ipairs(failed) do
-    if not task.joined then first = first or task end
-  end
+  local first = failed[1]
   failed = {}
   return first
 end
@@ -285,7 +292,7 @@ local function abandon_tasks()
 end
 
 --- Runs a function as a task and returns what it returns, once all tasks have ended. Raises what it
---- raised, or what the first task raised that nobody joined.
+--- raised, or what the first task raised that nobody joined, this one's or an earlier one's.
 ---@param fn function
 function M.run(fn, ...)
   local task = M.spawn(fn, ...)

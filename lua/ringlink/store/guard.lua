@@ -14,7 +14,8 @@ local M = {}
 
 --- What a store must have.
 M.PORT = { "get", "put_if", "delete", "find", "due", "unclaimed", "lease", "release", "remember",
-  "event_add", "event_take", "event_release", "event_done", "event_forget", "prune", "close" }
+  "event_add", "event_take", "event_release", "event_done", "event_forget", "event_pending",
+  "event_replace", "prune", "close" }
 
 local OWNERSHIP = { "api_url", "oauth_url", "client_id", "environment" }
 local STAMP_FIELD = "tag_key"
@@ -162,22 +163,6 @@ for _, name in ipairs(M.PORT) do
     self:open()
     return call(self, name, ...)
   end
-end
-
---- Whether the store can put another body into an event; see `event_replace`.
----@return boolean
-function Guard:replaces_events()
-  return self.inner.event_replace ~= nil
-end
-
---- Puts another body into an event that `owner` has taken.
----@param id string
----@param owner string
----@param body string
----@return boolean replaced
-function Guard:event_replace(id, owner, body)
-  self:open()
-  return call(self, "event_replace", id, owner, body)
 end
 
 --- Closes the store; one that was never opened needs no stamp for that.

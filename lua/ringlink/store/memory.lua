@@ -7,7 +7,9 @@
 local M = {}
 
 local REMOVAL_KEEP_MS = 24 * 3600 * 1000
-local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered for 7 days
+local EVENT_KEEP_MS = 7 * 24 * 3600 * 1000       -- contract 9: remembered, or tried, for 7 days
+
+local INDEXED = { "account", "user", "state" }    -- the one that narrows most comes first
 
 ---@class ringlink.MemoryStore
 local Store = {}
@@ -21,12 +23,13 @@ function M.new(clock)
     clock = clock,
     rows = {},          -- key -> { row, version, change }
     removed = {},       -- key -> { change, at_ms } of its deletion
-    by_account = {},    -- account -> set of keys
+    indexes = { account = {}, user = {}, state = {} },     -- column -> value -> set of keys
     change = 0,
     leases = {},        -- key -> { owner, until_ms }
     remembered = {},    -- kind NUL id -> until_ms
-    events = {},        -- id -> event with state, owner
+    events = {},        -- id -> event with state, number, attempts, not_before_ms, owner
     event_order = {},   -- ids, oldest first
+    events_seen = 0,
     aliases = {},       -- alias -> id
   }, Store)
 end
@@ -42,11 +45,15 @@ local function next_change(self)
   return self.change
 end
 
-local function index(self, key, account, present)
-  if account == nil then return end
-  local set = self.by_account[account] or {}
-  set[key] = present
-  self.by_account[account] = next(set) and set or nil
+local function index(self, key, row, present)
+  for _, column in ipairs(INDEXED) do
+    local value, by_value = row[column], self.indexes[column]
+    if value ~= nil then
+      local keys = by_value[value] or {}
+      keys[key] = present
+      by_value[value] = next(keys) and keys or nil
+    end
+  end
 end
 
 --- A row and its version.
@@ -68,20 +75,21 @@ function Store:put_if(key, row, version)
   local entry = self.rows[key]
   local present = entry and entry.version or 0
   if present ~= version then return nil, "conflict" end
-  if entry then index(self, key, entry.row.account, nil) end
+  if entry then index(self, key, entry.row, nil) end
   self.rows[key] = { row = copy(row), version = version + 1, change = next_change(self) }
   self.removed[key] = nil
-  index(self, key, row.account, true)
+  index(self, key, row, true)
   return version + 1
 end
 
 --- Removes a row.
 ---@param key string
----@return boolean was_there
-function Store:delete(key)
+---@param version integer? only if it still has this one
+---@return boolean removed
+function Store:delete(key, version)
   local entry = self.rows[key]
-  if not entry then return false end
-  index(self, key, entry.row.account, nil)
+  if not entry or (version and entry.version ~= version) then return false end
+  index(self, key, entry.row, nil)
   self.rows[key] = nil
   self.removed[key] = { change = next_change(self), at_ms = self.clock.now_ms() }
   return true
@@ -93,10 +101,16 @@ local function matches(row, query)
     and (query.account == nil or row.account == query.account)
 end
 
+local function narrowest(self, query)
+  for _, column in ipairs(INDEXED) do
+    if query[column] ~= nil then return self.indexes[column][query[column]] or {} end
+  end
+  return self.rows
+end
+
 local function candidates(self, query)
-  local set = query.account and (self.by_account[query.account] or {}) or self.rows
   local keys = {}
-  for key in pairs(set) do
+  for key in pairs(narrowest(self, query)) do
     if (query.after == nil or key > query.after) and matches(self.rows[key].row, query) then
       keys[#keys + 1] = key
     end
@@ -208,52 +222,101 @@ function Store:event_add(event)
   local id = self.events[event.id] and event.id or self.aliases[event.alias or ""]
   if id then return self.events[id].state, id end
   local stored = copy(event)
-  stored.state = "pending"
+  self.events_seen = self.events_seen + 1
+  stored.state, stored.number, stored.attempts = "pending", self.events_seen, 0
   self.events[event.id] = stored
   self.event_order[#self.event_order + 1] = event.id
   if event.alias then self.aliases[event.alias] = event.id end
   return "new", event.id
 end
 
-local function takable(event, owner, now)
-  return event.state == "pending"
-    and (event.owner == nil or event.owner == owner or event.until_ms <= now)
+-- How long until an owner may take a pending event; by its id one need not wait for its time.
+local function wait_ms(self, event, owner, by_id)
+  local leased = event.owner ~= nil and event.owner ~= owner
+  local wait = leased and event.until_ms - self.clock.monotonic_ms() or 0
+  if event.not_before_ms and not by_id then
+    wait = math.max(wait, event.not_before_ms - self.clock.now_ms())
+  end
+  return math.max(wait, 0)
 end
 
---- Takes pending events to work on; others do not get them meanwhile.
+local function waits_longer(a, b)
+  local left, right = a.not_before_ms or a.received_ms, b.not_before_ms or b.received_ms
+  if left ~= right then return left < right end
+  return a.number < b.number
+end
+
+-- Pending events that an owner may take now, and how long until the next of the others.
+local function takable(self, owner, id)
+  local list, least = {}, nil
+  for _, candidate in ipairs(id and { id } or self.event_order) do
+    local event = self.events[candidate]
+    if event and event.state == "pending" then
+      local wait = wait_ms(self, event, owner, id ~= nil)
+      if wait == 0 then
+        list[#list + 1] = event
+      elseif least == nil or wait < least then
+        least = wait
+      end
+    end
+  end
+  table.sort(list, waits_longer)
+  return list, least
+end
+
+--- Takes pending events to work on; others do not get them meanwhile. Events that were put back are
+--- taken once their time has come, or at once by their id.
 ---@param owner string
 ---@param limit integer
 ---@param id string? only this one
 ---@param ttl_ms integer? how long they are ours
----@return table[] events oldest first
+---@return table[] events those that wait longest first; `attempts` says how often each was put back
+---@return integer? next_due_ms when the next of the others may be taken, by the wall clock
 function Store:event_take(owner, limit, id, ttl_ms)
-  local now, taken = self.clock.monotonic_ms(), {}
-  for _, candidate in ipairs(id and { id } or self.event_order) do
-    local event = self.events[candidate]
-    if event and #taken < limit and takable(event, owner, now) then
-      event.owner, event.until_ms = owner, now + (ttl_ms or 60000)
-      taken[#taken + 1] = copy(event)
-    end
+  local list, wait = takable(self, owner, id)
+  if #list > limit then wait = 0 end
+  local until_ms, taken = self.clock.monotonic_ms() + (ttl_ms or 60000), {}
+  for i = 1, math.min(#list, limit) do
+    list[i].owner, list[i].until_ms = owner, until_ms
+    taken[i] = copy(list[i])
   end
-  return taken
+  return taken, wait and self.clock.now_ms() + wait
 end
 
---- Puts an event back for a later attempt.
+--- Puts an event back for a later attempt and counts this one.
 ---@param id string
 ---@param owner string
-function Store:event_release(id, owner)
+---@param not_before_ms integer? wall clock; at once without
+function Store:event_release(id, owner, not_before_ms)
   local event = self.events[id]
-  if event and event.owner == owner then event.owner, event.until_ms = nil, nil end
+  if not (event and event.owner == owner) then return end
+  event.owner, event.until_ms = nil, nil
+  event.attempts, event.not_before_ms = event.attempts + 1, not_before_ms
 end
 
---- Puts another body into an event that is taken: it was sealed anew.
+--- Events that are not done yet, in the order of their ids, taken or not.
+---@param after string? the id after which to go on
+---@param limit integer
+---@return { id: string, body: any }[]
+function Store:event_pending(after, limit)
+  local ids = {}
+  for id, event in pairs(self.events) do
+    if event.state == "pending" and (after == nil or id > after) then ids[#ids + 1] = id end
+  end
+  table.sort(ids)
+  local list = {}
+  for i = 1, math.min(#ids, limit) do list[i] = { id = ids[i], body = self.events[ids[i]].body } end
+  return list
+end
+
+--- Puts another body into an event that is not done and still has the one that was read.
 ---@param id string
----@param owner string
+---@param was any
 ---@param body any
 ---@return boolean replaced
-function Store:event_replace(id, owner, body)
+function Store:event_replace(id, was, body)
   local event = self.events[id]
-  if not event or event.owner ~= owner or event.state ~= "pending" then return false end
+  if not event or event.state ~= "pending" or event.body ~= was then return false end
   event.body = body
   return true
 end
@@ -282,7 +345,7 @@ local function prune_events(self, before_ms)
   local kept, pruned = {}, 0
   for _, id in ipairs(self.event_order) do
     local event = self.events[id]
-    if event.received_ms < before_ms and event.state == "done" then
+    if event.received_ms < before_ms then
       self.events[id] = nil
       if event.alias then self.aliases[event.alias] = nil end
       pruned = pruned + 1
@@ -294,7 +357,7 @@ local function prune_events(self, before_ms)
   return pruned
 end
 
---- Drops what has outlived its time: remembered ids and events that are done.
+--- Drops what has outlived its time: remembered ids and events, done or not.
 ---@param now_ms integer
 ---@return integer pruned
 function Store:prune(now_ms)
@@ -319,7 +382,8 @@ end
 
 --- Forgets everything.
 function Store:close()
-  self.rows, self.by_account, self.events, self.event_order = {}, {}, {}, {}
+  self.rows, self.events, self.event_order = {}, {}, {}
+  self.indexes = { account = {}, user = {}, state = {} }
   self.aliases, self.remembered, self.leases, self.removed = {}, {}, {}, {}
 end
 
