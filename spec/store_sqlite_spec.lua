@@ -1,6 +1,6 @@
--- The SQLite store beyond the port's contract: what is on disk, who else has the file open, whose it
--- is, and what happens when the file is not what it should be. store_spec.lua has the contract;
--- spec/core/test_store.c makes memory, disk and forks fail.
+-- The SQLite store beyond the port's contract: what is on disk, whose it is, and what happens when the
+-- file is not what it should be. store_spec.lua has the contract, store_processes_spec.lua several
+-- processes at once; spec/core/test_store.c makes memory, disk and forks fail.
 
 local child = require "support.child"
 local codec = require "ringlink.store.codec"
@@ -321,9 +321,10 @@ describe("an SQLite store", function()
 
     it("gives the tag key up only to whoever names it", function()
       store:stamp(WANTED)
-      assert.equal("sealed\0one", store:stamp(wanted({ tag_key = "x" }), "not that").tag_key)
-      assert.equal("x", store:stamp(wanted({ tag_key = "x" }), "sealed\0one").tag_key)
-      assert.equal("x", store:stamp(wanted({ tag_key = "y" }), "sealed\0one").tag_key)
+      assert.is_false(store:restamp("not that", "x"))
+      assert.is_true(store:restamp("sealed\0one", "x"))
+      assert.is_false(store:restamp("sealed\0one", "y"))
+      assert.same(wanted({ tag_key = "x" }), store:stamp(WANTED))
     end)
 
     for _, name in ipairs({ "api_url", "oauth_url", "environment" }) do
@@ -509,98 +510,6 @@ describe("an SQLite store", function()
       store:event_done("e")
       assert.is_false(store:event_replace("e", "one", "late"))
       store:close()
-    end)
-  end)
-
-  describe("processes at once", function()
-    local function start_all(mode, path, names, count)
-      local children = {}
-      for i, name in ipairs(names) do children[i] = child.start(SCRIPT, { mode, path, name, count }) end
-      return children
-    end
-
-    local function said_by(children)
-      local said = {}
-      for i, process in ipairs(children) do
-        local status, output = process:wait()
-        assert.equal(0, status, output)
-        said[i] = output:gsub("%s+$", "")
-      end
-      return said
-    end
-
-    it("lose no write of each other's", function()
-      local path = stores.new_path()
-      local store = stores.sqlite(path)
-      store:put_if("sum", { n = 0 }, 0)
-      said_by(start_all("count", path, { "a", "b", "c", "d" }, 25))
-      assert.equal(100, store:get("sum").n)
-      local delta, versions = store:unclaimed(0), {}
-      assert.equal(100, #delta.rows)
-      for _, entry in ipairs(delta.rows) do
-        assert.is_nil(versions[entry.version])
-        versions[entry.version] = true
-      end
-      store:close()
-    end)
-
-    it("may all make the file", function()
-      for _ = 1, 3 do
-        local path = stores.new_path()
-        assert.same({ "opened", "opened", "opened", "opened" },
-          said_by(start_all("open", path, { "a", "b", "c", "d" }, 0)))
-      end
-    end)
-
-    it("get one new id between them", function()
-      local said = said_by(start_all("remember", stores.new_path(), { "a", "b", "c" }, HOUR_MS))
-      table.sort(said)
-      assert.same({ "known", "known", "new" }, said)
-    end)
-
-    it("share events out", function()
-      local path = stores.new_path()
-      local store = stores.sqlite(path)
-      for i = 1, 40 do store:event_add({ id = "e" .. i, received_ms = i, body = "b" }) end
-      local taken, count = {}, 0
-      for _, line in ipairs(said_by(start_all("take", path, { "a", "b", "c" }, 0))) do
-        for id in line:gmatch("e%d+") do
-          assert.is_nil(taken[id])
-          taken[id], count = true, count + 1
-        end
-      end
-      assert.equal(40, count)
-      store:close()
-    end)
-
-    it("wait for a killed owner's lease no longer than it lasts", function()
-      local path, ttl_ms = stores.new_path(), 1500
-      local owner = child.start(SCRIPT, { "lease", path, "owner", ttl_ms })
-      owner:wait_for("taken")
-      local store = stores.sqlite(path)
-      local taken, remaining_ms = store:lease("l", "heir", 1000)
-      assert.is_false(taken)
-      assert.truthy(remaining_ms > 0 and remaining_ms <= ttl_ms)
-      owner:signal("KILL")
-      core.sleep_ms(remaining_ms + 1)
-      assert.is_true((store:lease("l", "heir", 1000)))
-      store:close()
-    end)
-
-    it("that are killed lose nothing they said was stored", function()
-      local path = stores.new_path()
-      for round = 1, 3 do
-        local writer = child.start(SCRIPT, { "put", path, "r" .. round, 100000 })
-        writer:wait_for("stored " .. 10 * round)
-        writer:signal("KILL")
-        local _, said = writer:wait()
-        local store = stores.sqlite(path)
-        for i in said:gmatch("stored (%d+)\n") do
-          local row = store:get(("r%d/%06d"):format(round, i))
-          assert.equal(tonumber(i), row and row.i)
-        end
-        store:close()
-      end
     end)
   end)
 end)

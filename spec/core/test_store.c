@@ -83,7 +83,7 @@ static const char *const keys[ROWS] = {"k0", "k1", "k2", "k3", "k4", "k5", "k6",
 
 /* Puts all keys at once; how many were told to be stored. Either all or none may be. */
 static rlk_err put_batch(rlk_store *s, size_t first, size_t count, size_t *stored) {
-    rlk_store_job jobs[ROWS];
+    rlk_store_job jobs[ROWS] = {{0}};
     rlk_store_result results[ROWS];
     rlk_err e = RLK_OK;
     *stored = 0;

@@ -337,22 +337,12 @@ local function shared_stamp(self, wanted)
   return stamp
 end
 
-local function tag_key(self, wanted, replaced)
-  if replaced then
-    ask(self, { op = "meta_swap", key = "tag_key", was = replaced, data = wanted })
-    wanted = nil
-  end
-  local entry = ask(self, meta_job("tag_key", wanted)).entries[1]
-  return entry and entry.data or wanted
-end
-
 --- Whose store this is. With `wanted`, a store that belongs to nobody yet is stamped with it, in one
 --- step; one that is stamped otherwise raises `store_belongs_elsewhere`. The tag key is the
---- client_id's: the first that is given stays, until it is named as `replaced`.
+--- client_id's: the first that is given stays, and is the one returned.
 ---@param wanted { api_url: string, oauth_url: string, environment: string, tag_key: string? }?
----@param replaced string? the tag key as it was kept until now
 ---@return { api_url: string?, oauth_url: string?, environment: string?, client_id: string, tag_key: string? }
-function Store:stamp(wanted, replaced)
+function Store:stamp(wanted)
   wanted = wanted or {}
   local stamp = shared_stamp(self, wanted)
   for _, name in ipairs(WHOLE_FILE) do
@@ -360,8 +350,17 @@ function Store:stamp(wanted, replaced)
       refuse_stranger(self, name, stamp[name], wanted[name])
     end
   end
-  stamp.client_id, stamp.tag_key = self.client_id, tag_key(self, wanted.tag_key, replaced)
+  local entry = ask(self, meta_job("tag_key", wanted.tag_key)).entries[1]
+  stamp.client_id, stamp.tag_key = self.client_id, entry and entry.data or wanted.tag_key
   return stamp
+end
+
+--- Replaces the tag key's sealed form by another one of the same key.
+---@param was string as `stamp` gave it
+---@param now string
+---@return boolean replaced false when another process was first
+function Store:restamp(was, now)
+  return ask(self, { op = "meta_swap", key = "tag_key", was = was, data = now }).yes
 end
 
 --- Closes the file. Later calls raise `closed`.
