@@ -106,6 +106,18 @@ describe("accounts", function()
     end)
   end)
 
+  it("says so when a method is called with a dot", function()
+    local account = client:account("ring-1")
+    for name, call in pairs({ exchange = client.exchange, account = client.account, on = client.on }) do
+      local text = offline.misuse(function() call("code") end)
+      assert.equal(("ringlink: %s: call it with a colon: client:%s(...)"):format(name, name), text)
+    end
+    for name, call in pairs({ get = account.get, pages = account.pages }) do
+      local text = offline.misuse(function() call("/v1/devices") end)
+      assert.equal(("ringlink: %s: call it with a colon: account:%s(...)"):format(name, name), text)
+    end
+  end)
+
   describe("a handle", function()
     it("means the current grant, and the newest when none is", function()
       local account = client:account("a")

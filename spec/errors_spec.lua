@@ -59,6 +59,12 @@ describe("errors", function()
       assert.is_false(errors.new("timeout", { retryable = false }).retryable)
     end)
 
+    it("says what Ring answered, and the cure it is given", function()
+      local err = errors.new("forbidden", { said = "HTTP 403", cure = "ask them" })
+      assert.equal("the token does not cover this (HTTP 403): ask them", err.message)
+      assert.is_nil(err.cure)
+    end)
+
     it("leaves the table of fields alone", function()
       local fields = { detail = "kept" }
       errors.new("closed", fields)
@@ -134,6 +140,42 @@ describe("errors", function()
       assert.is_nil(errors.scrub(nil))
       assert.is_nil(errors.scrub(12))
       assert.is_nil(errors.scrub({}))
+    end)
+  end)
+
+  describe("describe", function()
+    local PLACE = "/srv/partner-application/lua/provisioning.lua:12:"
+
+    it("keeps the place where something was raised, and hides the rest", function()
+      assert.equal(PLACE .. " no room for ****", errors.describe(PLACE .. " no room for Jf4RdqEuSmvQLd9l5CwXZ-GLkDQ8"))
+    end)
+
+    it("takes nothing else for a place", function()
+      for _, text in ipairs({ "Jf4RdqEuSmvQLd9l5CwXZ-GLkDQ8:12:", "/srv/partner-application/key",
+        "a/Jf4RdqEuSmvQLd9l5CwXZ: 1" }) do
+        assert.truthy(errors.describe(text):find("****", 1, true), text)
+      end
+    end)
+
+    it("is not for text from the wire", function()
+      assert.equal("****:12:", errors.scrub(PLACE))
+    end)
+
+    it("shows a traceback's places", function()
+      local text = "x\nstack traceback:\n\t" .. PLACE .. " in function <" .. PLACE:sub(1, -2) .. ">"
+      assert.equal(text:gsub("[\n\t]", " "), (errors.describe_trace(text)))
+    end)
+
+    it("has room for a traceback when asked for it", function()
+      assert.equal(200, #errors.describe(("ab "):rep(2 ^ 18)))
+      assert.equal(2000, #errors.describe_trace(("ab "):rep(2 ^ 18)))
+    end)
+  end)
+
+  describe("advise", function()
+    it("puts its cure in place of the list's", function()
+      local err = errors.advise(errors.new("forbidden", { said = "HTTP 403" }), "ask them")
+      assert.equal("the token does not cover this (HTTP 403): ask them", err.message)
     end)
   end)
 

@@ -46,6 +46,7 @@ describe("exchange in trouble #network", function()
     assert.equal(2, w:count("token"))
     local _, again = client:exchange(install.code)
     assert.equal("exchange_outcome_unknown", again.code)
+    assert.is_true(again.ambiguous)
     assert.equal(2, w:count("token"))
   end)
 
@@ -161,19 +162,51 @@ describe("exchange in trouble #network", function()
     assert.equal(install.account, account.id)
   end)
 
-  it("refuses after a firewall's HTML with 403, and keeps the code", function()
-    w:fault { call = "token", status = 403, body = "html" }
+  it("does not take a firewall's HTML for Ring's refusal, and keeps the code", function()
+    for _, status in ipairs { 302, 400, 401, 403, 404 } do
+      w:fault { call = "token", status = status, body = "html" }
+      local _, err, install = exchange()
+      assert.same({ "bad_response", status, true }, { err.code, err.status, err.retryable })
+      assert.is_nil(err.title)
+      assert.is_nil(err.ambiguous)
+      assert.equal(install.account, assert(client:exchange(install.code)).id)
+    end
+  end)
+
+  it("keeps the code when the credentials are wrong, and says that it may be used again", function()
+    w:fault { call = "token", status = 401 }
     local _, err, install = exchange()
-    assert.equal("exchange_refused", err.code)
-    assert.equal(403, err.status)
-    assert.is_nil(err.title)
+    assert.same({ "exchange_refused", 401, true }, { err.code, err.status, err.retryable })
+    assert.equal("Ring refused the authorization code (HTTP 401, invalid_client, ordered by a fault): check "
+      .. "client_id and client_secret, then exchange the same code again within its 60 s", err.message)
+    assert.is_nil(err.ambiguous)
     assert.equal(install.account, assert(client:exchange(install.code)).id)
+  end)
+
+  it("keeps in mind, whatever comes next, that tokens may be lost", function()
+    for _, fault in ipairs { { body = "html" }, {}, { title = "unsupported_grant_type" } } do
+      w:fault { call = "token", drop = "before", count = 2 }
+      local _, first, install = exchange()
+      assert.is_true(first.ambiguous)
+      w:fault { call = "token", status = 401, body = fault.body, title = fault.title }
+      local _, second = client:exchange(install.code)
+      assert.equal(401, second.status)
+      assert.is_true(second.ambiguous)
+      assert.equal(install.account, assert(client:exchange(install.code)).id)
+    end
+  end)
+
+  it("shows what Ring said of a code that it refuses", function()
+    local _, err = client:exchange("never-minted")
+    assert.truthy(err.message:find("(HTTP 400, invalid_grant, ", 1, true), err.message)
   end)
 
   it("does not take a body larger than response_bytes_max, and tells that tokens may be lost", function()
     w:fault { call = "token", body = "huge" }
     local _, err, install = exchange()
     assert.equal("response_too_large", err.code)
+    assert.equal("the answer is larger than allowed (the limit is 262144 bytes): check proxies in between",
+      err.message)
     assert.is_true(err.ambiguous)
     assert.equal(1, w:count("token"))
     local _, again = client:exchange(install.code)

@@ -38,6 +38,14 @@ describe("lifecycle #network", function()
     assert.equal(1, w:count("confirm"))
   end)
 
+  it("tells after every definite refusal of the POST that the nonce is spent", function()
+    for _, status in ipairs { 400, 403, 409 } do
+      local err = link_meets { call = "confirm", status = status }
+      assert.truthy(err.message:find(("(HTTP %d, "):format(status), 1, true), err.message)
+      assert.truthy(err.message:find(": the nonce is spent: let the user tap Sign In in the Ring app again", 1, true))
+    end
+  end)
+
   it("Invalid Nonce, as Ring itself says it of a nonce it never gave", function()
     local account = w:unclaimed(client)
     local time = ("%d"):format(clock.now_ms())
@@ -191,6 +199,7 @@ describe("lifecycle #network", function()
       local err, account, install = link_meets { call = call, status = 401, count = 2 }
       assert.equal("unauthorized", err.code)
       assert.equal(call, err.stage)
+      assert.truthy(err.message:find("the same call may be repeated", 1, true), err.message)
       assert.equal(call == "confirm" and "confirming" or "awaiting", account:state())
       assert.equal("completed", assert(client:link(w.redirect_of(install))).status)
     end)

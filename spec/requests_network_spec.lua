@@ -241,6 +241,7 @@ describe("requests #network", function()
       w:fault { call = "devices", body = "huge" }
       local err = fails { path = "/v1/devices" }
       assert.equal("response_too_large", err.code)
+      assert.truthy(err.message:find("larger than allowed %(the limit is %d+ bytes%): raise response_bytes_max"))
       assert.equal(1, err.attempts)
       assert.equal(2, #devices())
     end)

@@ -376,6 +376,25 @@ describe("sandbox play", function()
       end
       assert.equal(0, world.control("state").faults)
     end)
+
+    it("list what is known", function()
+      local _, call = world.control("faults", { call = "nothing" })
+      assert.truthy(call:find("^unknown call nothing; known are %*, complete, confirm, "), call)
+      local _, field = world.control("expire", { nothing = 1 })
+      assert.equal("unknown field nothing; known are account, tokens", field)
+      assert.equal("unknown field nothing; it takes none", select(2, world.control("reset", { nothing = 1 })))
+      local _, other = world.control("variant", { nothing = 1 })
+      assert.truthy(other:find("^unknown variant nothing; known are added, awaiting, "), other)
+    end)
+  end)
+
+  it("says what an operation lacks", function()
+    for _, name in ipairs { "redirect", "unlink", "event", "expire" } do
+      assert.equal("account is required", select(2, world.control(name, {})))
+      assert.equal("unknown account", select(2, world.control(name, { account = "nobody" })))
+    end
+    assert.equal("url is required", select(2, world.control("authorize", {})))
+    assert.truthy(select(2, world.control("authorize", { url = "nothing" })):find("^client_id is missing"))
   end)
 
   describe("journal and state", function()

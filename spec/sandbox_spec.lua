@@ -452,6 +452,9 @@ describe("sandbox instances #network", function()
     assert.is_nil(none)
     assert.truthy(problem:find("Address already in use", 1, true))
     assert.is_false((process.run("test -e " .. one.prefix .. "/second")))
+    none, problem = sandbox.start { luajit_cpath = "/usr/local/lib/lua/5.1" }
+    assert.is_nil(none)
+    assert.equal("RINGLINK_LUAJIT_CPATH (or the option luajit_cpath) must be a pattern like /dir/?.so", problem)
     none, problem = sandbox.start { nginx = "no-such-nginx" }
     assert.is_nil(none)
     assert.truthy(problem:find("nginx"))

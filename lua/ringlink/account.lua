@@ -284,7 +284,10 @@ function Account:__tostring()
   return ("ringlink.account(%s)"):format(self.id or "not identified yet")
 end
 
-face.cover(Account, { "state", "info", "access_token", "refresh", "request", "get", "me", "export",
-  "forget" })
+local RETURNING = { "state", "info", "access_token", "refresh", "request", "get", "me", "export",
+  "forget" }
+face.cover(Account, RETURNING)
+face.check_self(Account, "account", RETURNING)
+face.check_self(Account, "account", { "pages" })
 
 return M

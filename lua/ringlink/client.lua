@@ -253,8 +253,8 @@ for _, state in ipairs(core.link_states) do STATES[state] = true end
 local function query_of(self, filter)
   local query = { state = filter.state, limit = PAGE }
   if query.state ~= nil and not STATES[query.state] then
-    errors.misuse(("accounts: unknown state %q; did you mean %s?"):format(tostring(query.state),
-      options_reader.nearest(tostring(query.state), core.link_states)))
+    errors.misuse(("accounts: unknown state %q; %s"):format(tostring(query.state),
+      options_reader.hint(tostring(query.state), core.link_states)))
   end
   if filter.user ~= nil then
     local user, err = check.user(filter.user)
@@ -329,8 +329,8 @@ end
 ---@return fun()
 function Client:on(name, fn)
   if not hooks.known(name) then
-    errors.misuse(("on: unknown hook %q; did you mean %s?"):format(tostring(name),
-      options_reader.nearest(tostring(name), hooks.names())))
+    errors.misuse(("on: unknown hook %q; %s"):format(tostring(name),
+      options_reader.hint(tostring(name), hooks.names())))
   end
   if type(fn) ~= "function" then errors.misuse("on: the hook must be a function") end
   return self.hooks:on(name, fn)
@@ -407,7 +407,10 @@ function Client:__tostring()
   return "ringlink.client(" .. self.options.environment .. ")"
 end
 
-face.cover(Client, { "exchange", "match", "confirm", "update", "complete", "link", "work", "webhook",
-  "forget_user", "reseal", "close" })
+local RETURNING = { "exchange", "match", "confirm", "update", "complete", "link", "work", "webhook",
+  "forget_user", "reseal", "close" }
+face.cover(Client, RETURNING)
+face.check_self(Client, "client", RETURNING)
+face.check_self(Client, "client", { "account", "accounts", "verify_webhook", "on", "metrics" })
 
 return M

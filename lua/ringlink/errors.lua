@@ -13,6 +13,7 @@ local M = {}
 ---@field stage string?      which step: exchange, identify, confirm, settle, complete, refresh, ...
 ---@field status integer?    HTTP status of Ring's answer
 ---@field title string?      Ring's own error title, or OAuth's `error`
+---@field said string?       what Ring answered: HTTP status, title, detail
 ---@field ring_id string?    Ring's id of the error, to quote to its support
 ---@field retryable boolean  repeating the operation later can help
 ---@field ambiguous boolean? Ring may have done it although no answer came
@@ -35,6 +36,7 @@ local SECRET_RUN = "[%w%-_%.~%+/=]+"
 local SECRET_RUN_BYTES_MIN = 20
 local UUID_BYTES = 36
 local TEXT_BYTES_MAX = 200
+local TRACE_BYTES_MAX = 2000
 
 -- Long words are no secrets: plain ones, names like unsupported_grant_type, and the ids of errors.
 local function is_word(run)
@@ -46,22 +48,53 @@ local function hide_long(run)
   if #run >= SECRET_RUN_BYTES_MIN and not is_word(run) then return "****" end
 end
 
+-- `path:line:` before a message, and the lines of a traceback.
+local function is_place(text, run, after)
+  return (run:find("/", 1, true) or run:find("%.lua$")) and text:find("^:%d+[:>]", after) ~= nil
+end
+
+local function show(text, hide, bytes_max)
+  text = text:gsub("[%c\127]", " ")
+  return hide(text):sub(1, bytes_max)             -- cut last: a cut secret would look short
+end
+
+local function hide_all(text)
+  return (text:gsub(SECRET_RUN, hide_long))
+end
+
+local function hide_all_but_places(text)
+  return (text:gsub("(" .. SECRET_RUN .. ")()", function(run, after)
+    return is_place(text, run, after) and run or hide_long(run) or run
+  end))
+end
+
 --- Makes text from the wire fit to be shown: printable, short, and without anything that is long
 --- enough to be a token, code or nonce.
 ---@param text any
 ---@return string?
 function M.scrub(text)
   if type(text) ~= "string" then return nil end
-  text = text:gsub("[%c\127]", " "):gsub(SECRET_RUN, hide_long)   -- a cut secret would look short
-  return text:sub(1, TEXT_BYTES_MAX)
+  return show(text, hide_all, TEXT_BYTES_MAX)
 end
 
---- Any value, such as what a hook raised, as text fit to be shown.
+local function describe(value, bytes_max)
+  local ok, text = pcall(tostring, value)
+  return show(ok and text or type(value), hide_all_but_places, bytes_max)
+end
+
+--- Any value of this process, such as a hook's reason, as text fit to be shown: `scrub`, but where in
+--- the program it comes from stays readable.
 ---@param value any
 ---@return string
 function M.describe(value)
-  local ok, text = pcall(tostring, value)
-  return M.scrub(ok and text or type(value))
+  return describe(value, TEXT_BYTES_MAX)
+end
+
+--- The same with room for a traceback.
+---@param value any
+---@return string
+function M.describe_trace(value)
+  return describe(value, TRACE_BYTES_MAX)
 end
 
 --- The first error in a body as Ring (JSON:API) or OAuth (RFC 6749) writes it; an empty table for
@@ -74,22 +107,23 @@ function M.first(body)
   return { title = body.error, detail = body.error_description }
 end
 
-local function compose(entry, detail)
-  if detail then return ("%s (%s): %s"):format(entry.meaning, detail, entry.cure) end
-  return ("%s: %s"):format(entry.meaning, entry.cure)
+local function compose(entry, detail, cure)
+  if detail then return ("%s (%s): %s"):format(entry.meaning, detail, cure or entry.cure) end
+  return ("%s: %s"):format(entry.meaning, cure or entry.cure)
 end
 
 --- A new error object.
 ---@param code string one of the list
----@param fields table? any field of ringlink.Error; `detail` is put into the message
+---@param fields table? any field of ringlink.Error; `detail` (else `said`) is put into the message,
+--- `cure` in place of the list's
 ---@return ringlink.Error
 function M.new(code, fields)
   local entry = assert(by_code[code], "unknown error code: " .. tostring(code))
   local err = setmetatable({}, Error)
   for name, value in pairs(fields or {}) do err[name] = value end
   err.code = code
-  err.message = err.message or compose(entry, err.detail)
-  err.detail = nil
+  err.message = err.message or compose(entry, err.detail or err.said, err.cure)
+  err.detail, err.cure = nil, nil
   if err.retryable == nil then err.retryable = entry.class == "retry" end
   return err
 end
@@ -101,6 +135,15 @@ end
 ---@return ringlink.Error
 function M.fail(code, fields)
   return nil, M.new(code, fields)
+end
+
+--- Says what to do about Ring's answer where more is known than the list of errors says.
+---@param err ringlink.Error
+---@param cure string
+---@return ringlink.Error
+function M.advise(err, cure)
+  err.message = compose(by_code[err.code], err.said, cure)
+  return err
 end
 
 --- Calls a function and returns an error object that it raises as the second of two values; other

@@ -59,7 +59,7 @@ end
 
 local function refuse(client, notes, key, code, cause)
   local err = errors.new(code, { stage = "exchange", cause = cause, status = cause and cause.status,
-    title = cause and cause.title, attempts = cause and cause.attempts,
+    title = cause and cause.title, attempts = cause and cause.attempts, detail = cause and cause.said,
     ambiguous = code == "exchange_outcome_unknown" or nil })
   local row, problem = grants.apply(client, notes, key, "exchange_refused",
     { changes = { failure = code } })
@@ -74,17 +74,16 @@ local function form_of(client, key, row)
     redirect_uri = row.redirect_uri }
 end
 
-local function unfinished(client, key, in_doubt, cause)
-  if not (in_doubt or cause.ambiguous) then
+-- The code is unused as far as one knows: whoever comes again within its life may still get the pair.
+local function unfinished(client, key, life_ms, err)
+  if not err.ambiguous then
     local row, problem = grants.update(client, key, function() return { sent_ms = grants.NONE } end)
     if not row then return nil, problem end
   end
-  local status = cause.status
-  if status and status >= 400 and not ring.is_doubtful(status) then
-    return errors.fail("exchange_refused", { stage = "exchange", cause = cause,
-      status = cause.status, title = cause.title, detail = cause.title or cause.code })
-  end
-  return nil, cause
+  if err.title ~= "invalid_client" then return nil, err end
+  err.retryable = true
+  return nil, errors.advise(err, ("check client_id and client_secret, then exchange the same code again "
+    .. "within its %d s"):format(life_ms / 1000))
 end
 
 local function commit(client, notes, key, columns)
@@ -112,9 +111,9 @@ local function exchange_section(client, notes, key)
     columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
     return tokens.save(client, notes, key, { write = commit, columns })
   end
-  if cause.title ~= "invalid_grant" then return unfinished(client, key, in_doubt, cause) end
-  local lost = in_doubt or cause.ambiguous
-  return refuse(client, notes, key, lost and "exchange_outcome_unknown" or "exchange_refused", cause)
+  cause.ambiguous = cause.ambiguous or in_doubt or nil
+  if cause.title ~= "invalid_grant" then return unfinished(client, key, code_life_ms(row), cause) end
+  return refuse(client, notes, key, cause.ambiguous and "exchange_outcome_unknown" or "exchange_refused", cause)
 end
 
 -- Whose tokens these are ----------------------------------------------------------------------
@@ -178,7 +177,10 @@ function M.resume(client, key)
     row, err = flight.run(client, prefix .. key, section, key)
   end
   if not row then return nil, err end
-  if row.failure then return errors.fail(row.failure, { stage = "exchange" }) end
+  if row.failure then
+    return errors.fail(row.failure, { stage = "exchange",
+      ambiguous = row.failure == "exchange_outcome_unknown" or nil })
+  end
   return client:handle(key, row)
 end
 

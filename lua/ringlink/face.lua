@@ -1,4 +1,5 @@
---- Where errors of the store become return values.
+--- What every public method passes: the check of its `self`, and where errors of the store become
+-- return values.
 --
 -- Inside, a store or vault that fails raises an error object, so that no caller in between can
 -- forget to look. Here, at every public method but the iterators (they raise anyway), it becomes
@@ -14,6 +15,22 @@ local function settle(ok, ...)
   local problem = (...)
   if errors.is_of_store(problem) then return nil, problem end
   error(problem, 0)
+end
+
+--- Replaces methods of a class by ones that refuse to be called with a dot.
+---@param class table
+---@param word string what users call an instance
+---@param names string[]
+function M.check_self(class, word, names)
+  for _, name in ipairs(names) do
+    local method = class[name]
+    class[name] = function(self, ...)
+      if getmetatable(self) ~= class then
+        errors.misuse(("%s: call it with a colon: %s:%s(...)"):format(name, word, name))
+      end
+      return method(self, ...)
+    end
+  end
 end
 
 --- Replaces methods of a class by ones that return the store's errors.

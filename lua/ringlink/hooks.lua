@@ -81,8 +81,13 @@ local function trace(cause)
   return cause
 end
 
+-- Whatever stops a link before the POST gives the claim back, and the nonce with it.
+local SPENT = { before_confirm = "let the user tap Sign In again" }
+
 local function hook_failed(name, cause)
-  return errors.new("hook_failed", { stage = name, detail = "hook " .. name, cause = cause })
+  local spent = SPENT[name]
+  return errors.new("hook_failed", { stage = name, detail = "hook " .. name, cause = cause,
+    cure = spent and "see the cause; fix the hook, then " .. spent, retryable = not spent })
 end
 
 local function call(entry, args)
@@ -100,7 +105,7 @@ function Hooks:tell(name, ...)
     local ok, cause = call(entry, args)
     if not ok then
       local err = hook_failed(name, cause)
-      self.log("error", err.message, { hook = name, cause = errors.describe(cause) })
+      self.log("error", err.message, { hook = name, cause = errors.describe_trace(cause) })
       first = first or err
     end
   end
@@ -121,6 +126,7 @@ function Hooks:ask(name, objection, ...)
     if answer == false or (answer == nil and reason ~= nil) then
       return errors.fail(objection, {
         stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
+        cure = SPENT[name],
       })
     end
   end

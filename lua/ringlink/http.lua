@@ -140,10 +140,18 @@ local function may_have_worked(call, result)
   return result.status >= 500 or result.status == 408 or limited
 end
 
-local function wire_error(call, result, state)
+-- The limit of a call's own is nobody's to raise.
+local function too_large(client, call)
+  local limit = call.response_bytes_max or client.options.response_bytes_max
+  return ("the limit is %d bytes"):format(limit), call.response_bytes_max and "check proxies in between"
+end
+
+local function wire_error(client, call, result, state)
   local maybe = state.maybe_before or may_have_worked(call, result)
+  local detail, cure = result.detail, nil
+  if result.error == "response_too_large" then detail, cure = too_large(client, call) end
   return errors.new(result.error, {
-    stage = call.stage, status = result.status, attempts = state.attempts, detail = result.detail,
+    stage = call.stage, status = result.status, attempts = state.attempts, detail = detail, cure = cure,
     ambiguous = maybe or nil,
   })
 end
@@ -178,8 +186,8 @@ local function one_attempt(client, call, state)
   return result
 end
 
-local function conclude(call, result, state)
-  if result.error then return nil, wire_error(call, result, state) end
+local function conclude(client, call, result, state)
+  if result.error then return nil, wire_error(client, call, result, state) end
   result.attempts = state.attempts
   result.maybe_before = state.maybe_before
   result.ambiguous = state.maybe_before or may_have_worked(call, result)
@@ -209,10 +217,10 @@ function M.call(client, call)
     local result, failure = one_attempt(client, call, state)
     if not result then return nil, unstarted(failure, state) end
     local verdict, wait_ms = decide(client, call, result, state)
-    if verdict ~= "repeat" then return conclude(call, result, state) end
+    if verdict ~= "repeat" then return conclude(client, call, result, state) end
     state.maybe_before = state.maybe_before or may_have_worked(call, result)
     client.clock.sleep(wait_ms / 1000)
-    if client.clock.monotonic_ms() > call.deadline_ms then return conclude(call, result, state) end
+    if client.clock.monotonic_ms() > call.deadline_ms then return conclude(client, call, result, state) end
   end
 end
 

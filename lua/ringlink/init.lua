@@ -61,9 +61,14 @@ function M.encode(text)
   return url.encode(text)
 end
 
+local function check_function(call, fn)
+  if type(fn) ~= "function" then errors.misuse(("%s: needs a function, not a %s"):format(call, type(fn))) end
+end
+
 --- Runs a function as a task of the loop and returns what it returns, once every task has ended.
 ---@param fn function
 function M.run(fn, ...)
+  check_function("run", fn)
   return loop.run(fn, ...)
 end
 
@@ -71,12 +76,16 @@ end
 ---@param fn function
 ---@return table task
 function M.spawn(fn, ...)
+  check_function("spawn", fn)
   return loop.spawn(fn, ...)
 end
 
 --- Waits, letting other tasks run.
 ---@param seconds number
 function M.sleep(seconds)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
+    errors.misuse("sleep: needs a number of seconds, 0 or more")
+  end
   return loop.sleep(seconds)
 end
 

@@ -121,6 +121,15 @@ end
 
 -- Confirming ----------------------------------------------------------------------------------
 
+local SPENT = "the nonce is spent: let the user tap Sign In in the Ring app again"
+local REPEATABLE = "the state is kept and the same call may be repeated; if it stays so, the user must link again"
+
+-- A refused token leaves the link where it is.
+local function kept(err)
+  if err.code == "unauthorized" then errors.advise(err, REPEATABLE) end
+  return err
+end
+
 -- All that a step will have to open: with a wrong store key it does not begin.
 local NEEDED = { "access", "refresh", "nonce", "identifier", "identifier_shown", "user_sealed", "origin" }
 
@@ -159,10 +168,10 @@ local function confirm_failed(client, notes, key, row, was_maybe, err)
   if posted and err.status == 404 then return gone(client, notes, key, err) end
   if posted and may_have_happened(err) and err.code ~= "invalid_nonce" then return in_doubt(err) end
   if not posted or err.status == nil or err.status == 401 then
-    return unsent(client, notes, key, "confirm_unsent", was_maybe, err)
+    return unsent(client, notes, key, "confirm_unsent", was_maybe, kept(err))
   end
   if was_maybe or err.ambiguous then return settle(client, notes, key, row) end
-  return give_back(client, notes, key, "confirm_refused", err)
+  return give_back(client, notes, key, "confirm_refused", errors.advise(err, SPENT))
 end
 
 --- POSTs the nonce.
@@ -212,7 +221,14 @@ local function has_status_already(client, key, status, repeated)
   return answer and answer.status == status and answer or nil
 end
 
-local function completed(client, notes, key, answer)
+local function audit_of(client, key, row, resumed)
+  return { what = resumed and "resumed" or "linked", account = row.account,
+    user = client.vault:open(key, "user", row.user_sealed), at_ms = row.linked_ms,
+    from = not resumed and client.vault:open(key, "origin", row.origin) or nil }
+end
+
+-- A link that was paused and goes on is none that somebody made from somewhere.
+local function completed(client, notes, key, before, answer)
   local row, err = grants.apply(client, notes, key, "completed", { changes = {
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
     identifier_shown = shown(client, key, answer.account_identifier), conducted = grants.NONE,
@@ -221,18 +237,16 @@ local function completed(client, notes, key, answer)
   if not row then return nil, err end
   replace_older(client, notes, row)
   note_link(client, notes, "completed", key, row)
-  notes[#notes + 1] = { "audit", { what = "linked", account = row.account,
-    user = client.vault:open(key, "user", row.user_sealed), at_ms = row.linked_ms,
-    from = client.vault:open(key, "origin", row.origin) } }
+  notes[#notes + 1] = { "audit", audit_of(client, key, row, before.paused) }
   return row
 end
 
-local function complete_failed(client, notes, key, was_maybe, err)
-  local patched = err.stage == "complete"
+local function complete_failed(client, notes, key, before, err)
+  local patched, was_maybe = err.stage == "complete", grants.has(before, "patch_maybe")
   if patched and err.status == 404 then return gone(client, notes, key, err) end
   if patched and err.code == "invalid_transition" then
     local answer = has_status_already(client, key, "completed", was_maybe or err.ambiguous)
-    if answer then return completed(client, notes, key, answer) end
+    if answer then return completed(client, notes, key, before, answer) end
   end
   if patched and may_have_happened(err) then return in_doubt(err) end
   if not patched or err.status == nil then
@@ -241,7 +255,7 @@ local function complete_failed(client, notes, key, was_maybe, err)
   local row, problem = grants.apply(client, notes, key, "complete_refused",
     { changes = { conducted = grants.NONE } })
   if not row then return nil, problem end
-  return nil, err
+  return nil, kept(err)
 end
 
 --- PATCHes the status to `completed`.
@@ -255,7 +269,6 @@ function M.complete(client, notes, key, identifier)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
   sealed.check(client, key, before, NEEDED)
-  local was_maybe = grants.has(before, "patch_maybe")
   local row, problem = grants.apply(client, notes, key, "complete_begin",
     { changes = { conducted = true } })           -- every hook has agreed: `work` may finish it
   if not row then return nil, problem end
@@ -263,12 +276,12 @@ function M.complete(client, notes, key, identifier)
     return ring.patch(client, access, { status = "completed", account_identifier = identifier },
       "complete")
   end)
-  if not answer then return complete_failed(client, notes, key, was_maybe, failure) end
+  if not answer then return complete_failed(client, notes, key, before, failure) end
   if answer.status ~= "completed" then
     return in_doubt(errors.new("bad_response", { stage = "complete",
       detail = "Ring answered with another status than completed" }))
   end
-  return completed(client, notes, key, answer)
+  return completed(client, notes, key, before, answer)
 end
 
 -- Updating ------------------------------------------------------------------------------------

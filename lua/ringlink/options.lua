@@ -1,7 +1,7 @@
 --- The options of `ringlink.new`: one table says what each is, its default and its bounds.
 --
 -- A mistake here is the calling program's: it raises at the caller's line, names the option, and
--- for an unknown name the nearest known one. Values of secrets never appear in a message.
+-- for an unknown name one that is near, or all of them. Values of secrets never appear in a message.
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
@@ -16,6 +16,7 @@ local PATH_BYTES_MAX = 4096
 local STORE_KEY_BYTES = 32
 local RESPONSE_BYTES_MAX = 256 * 1024 * 1024
 local DAY_S = 86400
+local NEAR_EDITS_MAX = 3
 
 local function wrong(name, problem)
   errors.misuse(("option %s %s"):format(name, problem))
@@ -263,18 +264,19 @@ local function distance(a, b)
   return row[#b]
 end
 
---- The known name most like a misspelt one.
+--- What to say about an unknown name: the known one it looks like, or else all of them.
 ---@param name string
 ---@param known string[]
 ---@return string
-function M.nearest(name, known)
+function M.hint(name, known)
   local best, least
   name = name:sub(1, 64)
   for _, candidate in ipairs(known) do
     local cost = distance(name, candidate)
     if least == nil or cost < least then best, least = candidate, cost end
   end
-  return best
+  if least <= NEAR_EDITS_MAX and least < #name / 2 then return ("did you mean %s?"):format(best) end
+  return "known are " .. table.concat(known, ", ")
 end
 
 local function refuse_unknown(given)
@@ -282,7 +284,7 @@ local function refuse_unknown(given)
   for _, spec in ipairs(SPECS) do names[#names + 1] = spec[1] end
   for name in pairs(given) do
     if type(name) ~= "string" then wrong(tostring(name), "has no name: options is a table of names") end
-    if not KNOWN[name] then wrong(name, ("is unknown; did you mean %s?"):format(M.nearest(name, names))) end
+    if not KNOWN[name] then wrong(name, "is unknown; " .. M.hint(name, names)) end
   end
 end
 

@@ -28,6 +28,15 @@ local BY_STATUS = {
   [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [429] = "rate_limited",
 }
 
+-- What a refused token call means; without a title it was no OAuth server that answered.
+local REFUSED = { exchange = "exchange_refused", refresh = "refresh_failed" }
+
+local function code_of_token(response, stage, title)
+  local refused = response.status >= 300 and not M.is_doubtful(response.status)
+  if not refused then return nil end
+  return title and REFUSED[stage] or "bad_response"
+end
+
 local function code_of(response, title)
   local by_title = title and BY_TITLE[title:lower()]
   local titled = by_title and (response.status == 400 or response.status == 503)
@@ -37,11 +46,12 @@ end
 --- The error object for an answer that is not 2xx.
 ---@param response ringlink.Response
 ---@param stage string
+---@param of_token boolean? the answer is the token endpoint's
 ---@return ringlink.Error
-function M.error(response, stage)
+function M.error(response, stage, of_token)
   local body = errors.first(response.json)
   local title = errors.scrub(body.title)
-  local code = code_of(response, title)
+  local code = of_token and code_of_token(response, stage, title) or code_of(response, title)
   local said = errors.scrub(body.detail)
   local retryable                      -- as the list of errors says, but for what Ring refuses
   if code == "ring_error" then retryable = M.is_doubtful(response.status) end
@@ -50,7 +60,7 @@ function M.error(response, stage)
     attempts = response.attempts, ambiguous = response.ambiguous or nil,
     retry_after = response.retry_after_ms and response.retry_after_ms / 1000 or nil,
     retryable = retryable,
-    detail = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
+    said = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
       said and ", " .. said or ""),
   })
 end
@@ -131,7 +141,7 @@ function M.token(client, form, spec)
     if not response then break end
     if is_ok(response) then return read_tokens(client, response) end
     maybe = maybe or response.maybe_before or M.is_doubtful(response.status)
-    err = M.error(response, spec.stage)
+    err = M.error(response, spec.stage, true)
     if err.title ~= "invalid_client" then break end
   end
   err.ambiguous = err.ambiguous or maybe or nil

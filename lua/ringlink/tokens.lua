@@ -167,7 +167,7 @@ local function failed(cause)
   return errors.new("refresh_failed", {
     stage = "refresh", cause = cause, status = cause.status, title = cause.title,
     attempts = cause.attempts, ambiguous = cause.ambiguous, retry_after = cause.retry_after,
-    detail = cause.title or cause.code,
+    detail = cause.said or cause.code,
   })
 end
 
@@ -226,18 +226,25 @@ local function send(client, notes, key, row)
   return note_failure(client, notes, key, failed(err), in_doubt)
 end
 
+-- Another process was told meanwhile that this token is dead: what it found out holds for us too.
+local function found_dead(row)
+  local code = row.relink_code or "relink_required"
+  return errors.fail(code, { stage = "refresh", ambiguous = code == "refresh_outcome_unknown" or nil })
+end
+
 -- The critical section: after it the row holds the newest pair, or nothing was lost.
-local function refresh_section(client, notes, key, seen)
+local function refresh_section(client, notes, key, seen, state_seen)
   if not client.circuit:allow(client.clock.monotonic_ms()) then
     return errors.fail("refresh_circuit_open", { stage = "refresh" })
   end
   local row, problem = M.load(client, notes, key)
-  if row and row.fingerprint == seen then return send(client, notes, key, row) end
-  return row, problem
+  if not row or row.fingerprint ~= seen then return row, problem end
+  if row.state == "relink" and state_seen ~= "relink" then return found_dead(row) end
+  return send(client, notes, key, row)
 end
 
-local function refresh(client, key, seen)
-  return flight.run(client, "refresh/" .. key, refresh_section, key, seen)
+local function refresh(client, key, row)
+  return flight.run(client, "refresh/" .. key, refresh_section, key, row.fingerprint, row.state)
 end
 
 -- What others call ----------------------------------------------------------------------------
@@ -248,7 +255,7 @@ local function refresh_early(client, key, row)
   if flight.is_under_way(client, flight_key) or client.clock.monotonic_ms() < pause_until then
     return row
   end
-  local rotated = refresh(client, key, row.fingerprint)
+  local rotated = refresh(client, key, row)
   if rotated then
     client.early_pause[key] = nil
     return rotated
@@ -277,7 +284,7 @@ function M.access(client, key)
   local state = verdict(client, row)
   if state == "advisory" then row = refresh_early(client, key, row) end
   if state == "mandatory" then
-    row, err = refresh(client, key, row.fingerprint)
+    row, err = refresh(client, key, row)
     if not row then return nil, err end
   end
   return access_of(client, key, row)
@@ -294,7 +301,7 @@ function M.refresh(client, key)
   if not row then return nil, err end
   local ok, refusal = usable(row, true)
   if not ok then return nil, refusal end
-  row, err = refresh(client, key, row.fingerprint)
+  row, err = refresh(client, key, row)
   if not row then return nil, err end
   ok, refusal = usable(row)
   if not ok then return nil, refusal end
@@ -307,7 +314,7 @@ local function renew(client, key, refused_access)
   local ok, refusal = usable(row)
   if not ok then return nil, refusal end
   if refused_access:equals(client.vault:open(key, "access", row.access)) then
-    row, err = refresh(client, key, row.fingerprint)
+    row, err = refresh(client, key, row)
     if not row then return nil, err end
   end
   return access_of(client, key, row)

@@ -146,6 +146,28 @@ return function(name, open)
       assert.same({}, store:event_take("one", 10))
     end)
 
+    it("that are not done are listed by their ids, taken or not, page by page", function()
+      for _, id in ipairs({ "e3", "e1", "e2", "e4" }) do store:event_add(event(id)) end
+      store:event_take("one", 1, "e1")
+      store:event_done("e4")
+      local page = store:event_pending(nil, 2)
+      assert.same({ "e1", "e2" }, ids_of(page))
+      assert.equal(event("e1").body, page[1].body)
+      assert.same({ "e3" }, ids_of(store:event_pending("e2", 2)))
+    end)
+
+    it("get another body while they have the one that was read", function()
+      store:event_add(event("e1"))
+      local was = event("e1").body
+      assert.is_false(store:event_replace("e1", "other", "new"))
+      assert.is_true(store:event_replace("e1", was, "new"))
+      assert.is_false(store:event_replace("e1", was, "newer"))
+      assert.equal("new", store:event_take("one", 1, "e1")[1].body)
+      store:event_done("e1")
+      assert.is_false(store:event_replace("e1", "new", "late"))
+      assert.is_false(store:event_replace("unknown", "new", "late"))
+    end)
+
     it("of a forgotten account are done, the others wait on", function()
       store:event_add(event("e1"))
       store:event_add(event("e2", { account = "ring-2" }))

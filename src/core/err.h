@@ -15,11 +15,12 @@
     X(INVALID_OPTION, "invalid_option", FATAL, "an option is unknown or has a wrong value",        \
       "a mistake in the calling program's settings", "correct the named option")                   \
     X(INVALID_NONCE, "invalid_nonce", FATAL, "the nonce was not accepted",                         \
-      "the redirect was forged or altered, was used before, or the HMAC key differs",              \
-      "let the user tap Sign In in the Ring app again; if it never works, check hmac_key")         \
+      "it was used before, for an attempt that ended, or Ring refused it",                         \
+      "let the user tap Sign In in the Ring app again")                                            \
     X(NO_UNCLAIMED_MATCH, "no_unclaimed_match", RETRY, "no unclaimed account matches the nonce",   \
       "the exchange has not finished yet, or the code never arrived",                              \
-      "wait a few seconds and try again (wait_s); then let the user reconnect the app")            \
+      "wait a few seconds and try again (wait_s); then let the user reconnect the app; if it "     \
+      "never works, check hmac_key")                                                               \
     X(LINK_EXPIRED, "link_expired", FATAL, "the link request is older than its window",            \
       "the user took longer than 10 minutes, or this machine's clock is ahead",                    \
       "let the user tap Sign In in the Ring app again; check the clock")                           \

@@ -98,16 +98,26 @@ static int put_if(work *w) {
 }
 
 static int delete (work *w) {
+    const int64_t wanted = w->in.numbers[RLK_STORE_VERSION];
+    int64_t present = wanted;
     if (!has_key(w) || !has_number(w, RLK_STORE_NOW_MS)) return SQLITE_MISUSE;
-    int code = run_yes(w, RLK_SQL_ROW_DROP_);
+    int code = SQLITE_OK;
+    if (wanted != RLK_STORE_NONE) code = ask(w, RLK_SQL_ROW_VERSION_, RLK_STORE_VERSION, &present);
+    if (code != SQLITE_OK || present != wanted) return code;
+    code = run_yes(w, RLK_SQL_ROW_DROP_);
     if (code != SQLITE_OK || !w->out->yes) return code;
     code = next_change(w);
     return code == SQLITE_OK ? run(w, RLK_SQL_REMOVED_PUT_) : code;
 }
 
-static int find(work *w) {
+/* From the first key, and all of them, unless something else is said. */
+static void choose_page(work *w) {
     if (!has_text(w, RLK_STORE_AFTER)) w->in.texts[RLK_STORE_AFTER] = (rlk_span){"", 0};
-    if (!has_number(w, RLK_STORE_LIMIT)) w->in.numbers[RLK_STORE_LIMIT] = -1; /* no limit */
+    if (!has_number(w, RLK_STORE_LIMIT)) w->in.numbers[RLK_STORE_LIMIT] = -1;
+}
+
+static int find(work *w) {
+    choose_page(w);
     if (has_text(w, RLK_STORE_ACCOUNT)) return give(w, RLK_SQL_FIND_ACCOUNT_);
     if (has_text(w, RLK_STORE_USER)) return give(w, RLK_SQL_FIND_USER_);
     return give(w, has_text(w, RLK_STORE_STATE) ? RLK_SQL_FIND_STATE_ : RLK_SQL_FIND_);
@@ -200,19 +210,28 @@ static int event_add(work *w) {
  * the order. */
 static int event_take(work *w) {
     const bool one = has_text(w, RLK_STORE_KEY);
-    if (!can_take(w) || w->in.numbers[RLK_STORE_LIMIT] < 0) return SQLITE_MISUSE;
+    if (!can_take(w) || !has_number(w, RLK_STORE_NOW_MS) || w->in.numbers[RLK_STORE_LIMIT] < 0) {
+        return SQLITE_MISUSE;
+    }
     if (w->in.numbers[RLK_STORE_LIMIT] == 0) return SQLITE_OK;
-    const int code = run_yes(w, one ? RLK_SQL_EVENT_TAKE_ONE_ : RLK_SQL_EVENT_TAKE_);
-    if (code != SQLITE_OK || !w->out->yes) return code;
-    return give(w, one ? RLK_SQL_EVENT_TAKEN_ONE_ : RLK_SQL_EVENT_TAKEN_);
+    int code = run_yes(w, one ? RLK_SQL_EVENT_TAKE_ONE_ : RLK_SQL_EVENT_TAKE_);
+    if (code == SQLITE_OK && w->out->yes) {
+        code = give(w, one ? RLK_SQL_EVENT_TAKEN_ONE_ : RLK_SQL_EVENT_TAKEN_);
+    }
+    if (code != SQLITE_OK || one) return code;
+    return ask(w, RLK_SQL_EVENT_NEXT_, RLK_STORE_DUE_MS, &w->out->value);
 }
 
-static int event_get(work *w) {
-    return has_key_and_owner(w) ? give(w, RLK_SQL_EVENT_OWN_) : SQLITE_MISUSE;
+static int event_pending(work *w) {
+    if (w->in.numbers[RLK_STORE_LIMIT] < 0) return SQLITE_MISUSE;
+    choose_page(w);
+    return give(w, RLK_SQL_EVENT_PENDING_);
 }
 
 static int event_replace(work *w) {
-    if (!has_key_and_owner(w) || !has_text(w, RLK_STORE_DATA)) return SQLITE_MISUSE;
+    if (!has_key(w) || !has_text(w, RLK_STORE_WAS) || !has_text(w, RLK_STORE_DATA)) {
+        return SQLITE_MISUSE;
+    }
     return run_yes(w, RLK_SQL_EVENT_REPLACE_);
 }
 

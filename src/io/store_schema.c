@@ -43,13 +43,14 @@ static const char schema_1[] =
     "CREATE INDEX remembered_until ON remembered (client, until_ms);"
 
     "CREATE TABLE events (id INTEGER PRIMARY KEY, client INTEGER NOT NULL, key TEXT NOT NULL,"
-    " alias TEXT, account TEXT, state TEXT NOT NULL, received_ms INTEGER NOT NULL, owner TEXT,"
-    " boot TEXT, until_ms INTEGER, data BLOB) STRICT;"
+    " alias TEXT, account TEXT, state TEXT NOT NULL, received_ms INTEGER NOT NULL,"
+    " due_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, owner TEXT, boot TEXT,"
+    " until_ms INTEGER, data BLOB) STRICT;"
     "CREATE UNIQUE INDEX events_key ON events (client, key);"
     "CREATE UNIQUE INDEX events_alias ON events (client, alias) WHERE alias IS NOT NULL;"
     "CREATE INDEX events_account ON events (client, account) WHERE account IS NOT NULL;"
-    "CREATE INDEX events_pending ON events (client) WHERE state = 'pending';"
-    "CREATE INDEX events_done ON events (client, received_ms) WHERE state = 'done';";
+    "CREATE INDEX events_pending ON events (client, due_ms) WHERE state = 'pending';"
+    "CREATE INDEX events_received ON events (client, received_ms);";
 
 rlk_schema rlk_schema_current(void) {
     static const char *const steps[] = {schema_1};

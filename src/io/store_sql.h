@@ -7,7 +7,7 @@
 #define RLK_STORE_SQL_H
 
 #define RLK_SQL_ROW "SELECT key, kind, state, user, account, due_ms, version, data FROM rows "
-#define RLK_SQL_EVENT "SELECT key, alias, account, state, received_ms, data FROM events "
+#define RLK_SQL_EVENT "SELECT key, alias, account, state, received_ms, attempts, data FROM events "
 
 /* A pending event that nobody else has: a lease of another boot is void. */
 #define RLK_SQL_TAKABLE                                                                            \
@@ -81,19 +81,29 @@
     X(EVENT_ID, "SELECT key, state FROM events WHERE client = :client AND key = :key")             \
     X(EVENT_ALIAS, "SELECT key, state FROM events INDEXED BY events_alias WHERE client = :client " \
                    "AND alias = :alias")                                                           \
-    X(EVENT_ADD, "INSERT INTO events (client, key, alias, account, state, received_ms, data) "     \
-                 "VALUES (:client, :key, :alias, :account, 'pending', :received_ms, :data)")       \
+    X(EVENT_ADD, "INSERT INTO events "                                                             \
+                 "(client, key, alias, account, state, received_ms, due_ms, attempts, data) "      \
+                 "VALUES (:client, :key, :alias, :account, 'pending', :received_ms, "              \
+                 ":received_ms, 0, :data)")                                                        \
     X(EVENT_TAKE, RLK_SQL_TAKE "WHERE id IN (SELECT id FROM events INDEXED BY events_pending "     \
-                               "WHERE " RLK_SQL_TAKABLE "ORDER BY id LIMIT :limit)")               \
+                               "WHERE " RLK_SQL_TAKABLE "AND due_ms <= :now_ms "                   \
+                               "ORDER BY due_ms, id LIMIT :limit)")                                \
     X(EVENT_TAKE_ONE, RLK_SQL_TAKE "WHERE key = :key AND " RLK_SQL_TAKABLE)                        \
-    X(EVENT_TAKEN,                                                                                 \
-      RLK_SQL_EVENT "INDEXED BY events_pending WHERE " RLK_SQL_TAKEN "ORDER BY id LIMIT :limit")   \
+    X(EVENT_TAKEN, RLK_SQL_EVENT "INDEXED BY events_pending WHERE " RLK_SQL_TAKEN                  \
+                                 "AND due_ms <= :now_ms ORDER BY due_ms, id LIMIT :limit")         \
     X(EVENT_TAKEN_ONE, RLK_SQL_EVENT "WHERE key = :key AND " RLK_SQL_TAKEN)                        \
-    X(EVENT_OWN, RLK_SQL_EVENT "WHERE client = :client AND key = :key AND owner = :owner "         \
-                               "AND state = 'pending'")                                            \
+    X(EVENT_NEXT,                                                                                  \
+      "SELECT min(max(due_ms, CASE WHEN owner IS NULL OR owner = :owner OR boot <> :boot "         \
+      "THEN due_ms ELSE :now_ms + until_ms - :boot_ms END, :now_ms)) AS due_ms "                   \
+      "FROM events INDEXED BY events_pending WHERE client = :client AND state = 'pending' "        \
+      "AND NOT (owner IS :owner AND boot IS :boot AND until_ms IS :until_ms)")                     \
+    X(EVENT_PENDING, RLK_SQL_EVENT "INDEXED BY events_key WHERE client = :client "                 \
+                                   "AND key > :after AND state = 'pending' "                       \
+                                   "ORDER BY key LIMIT :limit")                                    \
     X(EVENT_REPLACE, "UPDATE events SET data = :data WHERE client = :client AND key = :key "       \
-                     "AND owner = :owner AND state = 'pending'")                                   \
-    X(EVENT_RELEASE, "UPDATE events SET owner = NULL, boot = NULL, until_ms = NULL "               \
+                     "AND state = 'pending' AND data = :was")                                      \
+    X(EVENT_RELEASE, "UPDATE events SET owner = NULL, boot = NULL, until_ms = NULL, "              \
+                     "attempts = attempts + 1, due_ms = ifnull(:due_ms, received_ms) "             \
                      "WHERE client = :client AND key = :key AND owner = :owner")                   \
     X(EVENT_DONE, "UPDATE events SET state = 'done', data = NULL, owner = NULL, boot = NULL, "     \
                   "until_ms = NULL WHERE client = :client AND key = :key")                         \
@@ -101,9 +111,8 @@
                     "alias = NULL, account = NULL, owner = NULL, boot = NULL, until_ms = NULL "    \
                     "WHERE client = :client AND account = :account")                               \
                                                                                                    \
-    X(PRUNE_EVENTS,                                                                                \
-      "DELETE FROM events WHERE id IN (SELECT id FROM events INDEXED BY events_done "              \
-      "WHERE client = :client AND state = 'done' AND received_ms < :until_ms)")                    \
+    X(PRUNE_EVENTS, "DELETE FROM events INDEXED BY events_received "                               \
+                    "WHERE client = :client AND received_ms < :until_ms")                          \
     X(PRUNE_SEEN, "DELETE FROM remembered INDEXED BY remembered_until "                            \
                   "WHERE client = :client AND until_ms <= :now_ms")                                \
     X(PRUNE_REMOVED, "DELETE FROM removed INDEXED BY removed_at "                                  \

@@ -54,7 +54,8 @@ enum {
     X(CLIENT, client)           /* the store's own */                                              \
     X(VERSION, version)         /* of a row; 0: none yet */                                        \
     X(CHANGE, change)           /* a change number */                                              \
-    X(DUE_MS, due_ms)           /* wall clock, as all but boot_ms */                               \
+    X(DUE_MS, due_ms)           /* wall clock, as all but boot_ms; of a row or an event */         \
+    X(ATTEMPTS, attempts)       /* how often an event was put back */                              \
     X(RECEIVED_MS, received_ms) /* when an event came */                                           \
     X(NOW_MS, now_ms)           /* the caller's present */                                         \
     X(UNTIL_MS, until_ms)       /* of what is remembered; a lease's in boot time */                \
@@ -88,7 +89,7 @@ typedef struct rlk_store_fields {
 #define RLK_STORE_OPS(X)                                                                           \
     X(GET, get, false)      /* key; gives the row */                                               \
     X(PUT_IF, put_if, true) /* key, version, the row; yes when written, value its version */       \
-    X(DELETE, delete, true) /* key, now_ms; yes when it was there */                               \
+    X(DELETE, delete, true) /* key, now_ms, version or none; yes when it was that */               \
     X(FIND, find, false)    /* state, user, account, after, limit; gives rows by key */            \
     X(DUE, due, false)      /* now_ms, limit; gives rows, value the next due time */               \
     X(UNCLAIMED, unclaimed, false) /* change; gives rows, keys without data; value the change */   \
@@ -97,14 +98,15 @@ typedef struct rlk_store_fields {
     X(REMEMBER, remember, true)     /* kind, key, now_ms, until_ms; yes when it is new */          \
     X(EVENT_ADD, event_add, true)   /* key, alias, account, received_ms, data; yes when new, else  \
                                        gives the one that is there */                              \
-    X(EVENT_TAKE, event_take, true) /* owner, boot, boot_ms, ttl_ms, limit, key; gives events */   \
-    X(EVENT_RELEASE, event_release, true) /* key, owner */                                         \
-    X(EVENT_GET, event_get, false)        /* key, owner; gives it when it is that owner's */       \
-    X(EVENT_REPLACE, event_replace, true) /* key, owner, data; yes when it is that owner's */      \
-    X(EVENT_DONE, event_done, true)       /* key */                                                \
-    X(EVENT_FORGET, event_forget, true)   /* account */                                            \
-    X(PRUNE, prune, true)                 /* now_ms, boot, boot_ms; value how many */              \
-    X(META_GET, meta_get, false)          /* kind, key; gives data */                              \
+    X(EVENT_TAKE, event_take, true) /* owner, boot, boot_ms, ttl_ms, now_ms, limit, key; gives     \
+                                       events, value when the next of the others is due */         \
+    X(EVENT_RELEASE, event_release, true)  /* key, owner, due_ms or none */                        \
+    X(EVENT_PENDING, event_pending, false) /* after, limit; gives events by key, taken or not */   \
+    X(EVENT_REPLACE, event_replace, true)  /* key, was, data; yes when it was that */              \
+    X(EVENT_DONE, event_done, true)        /* key */                                               \
+    X(EVENT_FORGET, event_forget, true)    /* account */                                           \
+    X(PRUNE, prune, true)                  /* now_ms, boot, boot_ms; value how many */             \
+    X(META_GET, meta_get, false)           /* kind, key; gives data */                             \
     X(META_ADD, meta_add, true)   /* kind, key, data; yes when new, else gives what is there */    \
     X(META_SWAP, meta_swap, true) /* kind, key, was, data; yes when it was that */
 

@@ -31,7 +31,8 @@ local POLL_MS = 10
 local CODES_MAX = 1000
 
 local function known_user(ring, id)
-  local user = ring.users[id or ""]
+  if id == nil then return nil, "account is required" end
+  local user = ring.users[id]
   if user then return user end
   return nil, "unknown account"
 end
@@ -112,6 +113,7 @@ end
 
 -- A user allows a partner-initiated app (contract 11): plays account.ring.com's page.
 local function authorize(ring, host, args)
+  if not args.url then return nil, "url is required" end
   local _, _, query = text.target(args.url)
   local asked = text.form(query)
   local wrong = asked.client_id ~= ring.settings.client_id and "client_id"
@@ -166,7 +168,7 @@ end
 
 local function add_faults(ring, _, args)
   local call = args.call or "*"
-  if not routes.CALLS[call] then return nil, "unknown call " .. call end
+  if not routes.CALLS[call] then return nil, fields.unknown("call", call, routes.CALLS) end
   if args.body == "raw" and not args.raw then return nil, "raw is required with body = raw" end
   args.call = call
   faults.add(ring.faults, args)

@@ -12,6 +12,8 @@ local process = require "ringlink.sandbox.process"
 
 local places = {}
 
+local CPATH_FORM = "a pattern like /dir/?.so"
+
 local NGINX = { "/usr/sbin/nginx", "/usr/local/openresty/nginx/sbin/nginx", "/usr/local/nginx/sbin/nginx" }
 local PORT_MIN, PORT_COUNT = 20000, 12000  -- below Linux's range for outgoing connections
 
@@ -85,11 +87,15 @@ end
 ---@return string|nil problem
 function places.luajit_cpath(wanted, root)
   wanted = wanted or os.getenv("RINGLINK_LUAJIT_CPATH")
-  if wanted and wanted ~= "" then return wanted end
+  if wanted and wanted ~= "" then
+    if wanted:find("?", 1, true) then return wanted end
+    return nil, "RINGLINK_LUAJIT_CPATH (or the option luajit_cpath) must be " .. CPATH_FORM
+  end
   for _, core in ipairs(sibling_cores(root)) do
     if process.exists(core) then return pattern_of(core) end
   end
-  return nil, "ringlink.core built for LuaJIT was not found; build it, or name it in RINGLINK_LUAJIT_CPATH"
+  return nil, "ringlink.core built for LuaJIT was not found; build or install it with "
+    .. "LUA_VERSION=5.1, or name it in RINGLINK_LUAJIT_CPATH, " .. CPATH_FORM
 end
 
 local function taken_ports()

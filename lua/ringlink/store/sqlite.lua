@@ -17,7 +17,7 @@ local SHOWN_BYTES_MAX = 200
 local COLUMNS = { kind = true, state = true, user = true, account = true }
 local ROW_COLUMNS = { kind = true, state = true, user = true, account = true, due_ms = true }
 local EVENT_COLUMNS = { id = true, alias = true, account = true, received_ms = true, state = true,
-  owner = true, until_ms = true }
+  owner = true, until_ms = true, attempts = true }
 local WHOLE_FILE = { "api_url", "oauth_url", "environment" }   -- the same for all who share it
 
 ---@class ringlink.SqliteStore
@@ -139,7 +139,7 @@ end
 local function event_of(self, entry)
   local event = decode(self, entry)
   event.id, event.alias, event.account = entry.key, entry.alias, entry.account
-  event.received_ms, event.state = entry.received_ms, entry.state
+  event.received_ms, event.state, event.attempts = entry.received_ms, entry.state, entry.attempts
   return event
 end
 
@@ -169,9 +169,10 @@ end
 
 --- Removes a row and overwrites it in the file.
 ---@param key string
----@return boolean was_there
-function Store:delete(key)
-  return ask(self, { op = "delete", key = key, now_ms = now_ms(self) }).yes
+---@param version integer? only if it still has this one
+---@return boolean removed
+function Store:delete(key, version)
+  return ask(self, { op = "delete", key = key, version = version, now_ms = now_ms(self) }).yes
 end
 
 --- Rows by state, user (its tag) and account, in the order of their keys.
@@ -250,38 +251,51 @@ function Store:event_add(event)
   return result.entries[1].state, result.entries[1].key
 end
 
---- Takes pending events to work on; others do not get them meanwhile.
+--- Takes pending events to work on; others do not get them meanwhile. Events that were put back are
+--- taken once their time has come, or at once by their id.
 ---@param owner string
 ---@param limit integer
 ---@param id string? only this one
 ---@param ttl_ms integer? how long they are ours
----@return table[] events oldest first
+---@return table[] events those that wait longest first; `attempts` says how often each was put back
+---@return integer? next_due_ms when the next of the others may be taken, by the wall clock
 function Store:event_take(owner, limit, id, ttl_ms)
   local result = ask(self, with_boot_time(self, { op = "event_take", owner = owner, limit = limit,
-    key = id, ttl_ms = math.ceil(ttl_ms or EVENT_LEASE_MS) }))
+    key = id, now_ms = now_ms(self), ttl_ms = math.ceil(ttl_ms or EVENT_LEASE_MS) }))
   local events = {}
   for i, entry in ipairs(result.entries) do events[i] = event_of(self, entry) end
+  return events, result.value
+end
+
+--- Puts an event back for a later attempt and counts this one.
+---@param id string
+---@param owner string
+---@param not_before_ms integer? wall clock; at once without
+function Store:event_release(id, owner, not_before_ms)
+  ask(self, { op = "event_release", key = id, owner = owner,
+    due_ms = not_before_ms and math.ceil(not_before_ms) })
+end
+
+--- Events that are not done yet, in the order of their ids, taken or not.
+---@param after string? the id after which to go on
+---@param limit integer
+---@return { id: string, body: any }[]
+function Store:event_pending(after, limit)
+  local events = {}
+  for i, entry in ipairs(ask(self, { op = "event_pending", after = after, limit = limit }).entries) do
+    events[i] = event_of(self, entry)
+  end
   return events
 end
 
---- Puts an event back for a later attempt.
+--- Puts another body into an event that is not done and still has the one that was read.
 ---@param id string
----@param owner string
-function Store:event_release(id, owner)
-  ask(self, { op = "event_release", key = id, owner = owner })
-end
-
---- Puts another body into an event that is taken: it was sealed anew.
----@param id string
----@param owner string
+---@param was any
 ---@param body any
 ---@return boolean replaced
-function Store:event_replace(id, owner, body)
-  local entry = ask(self, { op = "event_get", key = id, owner = owner }).entries[1]
-  if not entry then return false end
-  local fields = decode(self, entry)
-  fields.body = body
-  return ask(self, { op = "event_replace", key = id, owner = owner, data = encode(fields) }).yes
+function Store:event_replace(id, was, body)
+  return ask(self, { op = "event_replace", key = id, was = encode({ body = was }),
+    data = encode({ body = body }) }).yes
 end
 
 --- Marks an event as done; its body is dropped, its id stays for 7 days.

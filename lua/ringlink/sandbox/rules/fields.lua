@@ -33,6 +33,19 @@ local function wrong(value, kind)
   return nil
 end
 
+--- What to say about a name that is not among the known ones.
+---@param what string
+---@param name any
+---@param known table<string, any>
+---@return string problem
+function fields.unknown(what, name, known)
+  local names = {}
+  for one in pairs(known) do names[#names + 1] = one end
+  table.sort(names)
+  local said = #names > 0 and "known are " .. table.concat(names, ", ") or "it takes none"
+  return ("unknown %s %s; %s"):format(what, tostring(name), said)
+end
+
 --- What is wrong with a call's fields, nil when nothing is.
 ---@param args table
 ---@param allowed table name to kind, or to a list of the allowed values
@@ -40,7 +53,7 @@ end
 function fields.problem(args, allowed)
   for name, value in pairs(args) do
     local kind = allowed[name]
-    if kind == nil then return "unknown field " .. tostring(name) end
+    if kind == nil then return fields.unknown("field", name, allowed) end
     local needed = wrong(value, kind)
     if needed then return ("%s must be %s"):format(name, needed) end
   end

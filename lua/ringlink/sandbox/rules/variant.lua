@@ -2,6 +2,8 @@
 --
 -- Defaults are the strict reading of the contract. Pure.
 
+local fields = require "ringlink.sandbox.rules.fields"
+
 local variant = {}
 
 local function one_of(...)
@@ -49,7 +51,7 @@ end
 function variant.apply(values, change)
   for name, value in pairs(change) do
     local row = VARIANTS[name]
-    if not row then return nil, "unknown variant " .. tostring(name) end
+    if not row then return nil, fields.unknown("variant", name, VARIANTS) end
     if not row[2](value) then return nil, name .. " must be one of: " .. row[3] end
   end
   for name, value in pairs(change) do values[name] = value end
