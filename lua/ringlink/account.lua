@@ -157,9 +157,7 @@ end
 function Account:me()
   local entry, err = self:grant()
   if not entry then return nil, err end
-  return tokens.authorized(self.client, entry.key,
-    function(access) return ring.me(self.client, access) end,
-    function(_, e) return e ~= nil and (e.status == 401 or e.status == 403) end)
+  return tokens.me(self.client, entry.key)
 end
 
 --- All that is held about this account, grant by grant, without any secret.

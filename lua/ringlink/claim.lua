@@ -105,17 +105,16 @@ end
 
 -- Who held the grant before is kept aside until the new claim is confirmed.
 local function columns(client, key, row, q)
-  local vault = client.vault
-  return {
-    prior_user = row.user, prior_user_sealed = row.user_sealed, prior_identifier = row.identifier,
-    prior_shown = row.identifier_shown, identifier_shown = grants.NONE, paused = grants.NONE,
-    nonce = vault:seal(key, "nonce", q.nonce), nonce_tag = nonce_tag(client, q), time = q.time,
-    claim_ms = client.clock.now_ms(), user = grants.user_tag(client, q.user),
-    user_sealed = vault:seal(key, "user", q.user),
-    identifier = vault:seal(key, "identifier", q.account_identifier),
-    conducted = q.conducted or grants.NONE, own_configure = q.own_configure or grants.NONE,
-    origin = vault:seal(key, "origin", q.from) or grants.NONE,
-  }
+  local vault, changes = client.vault, integration.keep_prior(row)
+  changes.nonce, changes.nonce_tag = vault:seal(key, "nonce", q.nonce), nonce_tag(client, q)
+  changes.time, changes.claim_ms = q.time, client.clock.now_ms()
+  changes.user, changes.user_sealed = grants.user_tag(client, q.user), vault:seal(key, "user", q.user)
+  changes.identifier = vault:seal(key, "identifier", q.account_identifier)
+  changes.identifier_shown, changes.paused = grants.NONE, grants.NONE
+  changes.conducted = q.conducted or grants.NONE
+  changes.own_configure = q.own_configure or grants.NONE
+  changes.origin = vault:seal(key, "origin", q.from) or grants.NONE
+  return changes
 end
 
 local function user_of(holder)

@@ -112,6 +112,28 @@ function Hooks:tell(name, ...)
   return first
 end
 
+local function ask_one(entry, name, objection, args)
+  local ok, answer, reason = call(entry, args)
+  if not ok then return nil, hook_failed(name, answer) end
+  if answer == false or (answer == nil and reason ~= nil) then
+    return errors.fail(objection, {
+      stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
+      cure = SPENT[name],
+    })
+  end
+  return true
+end
+
+--- Asks one function as if it were the only listener.
+---@param fn function
+---@param name string
+---@param objection string as of `ask`
+---@return boolean? agreed
+---@return ringlink.Error? err
+function M.ask_function(fn, name, objection, ...)
+  return ask_one({ fn = fn }, name, objection, { n = select("#", ...), ... })
+end
+
 --- Asks every listener in order until one objects: by `false, reason` or `nil, err` with something
 --- said. A listener that returns nothing agrees.
 ---@param name string
@@ -121,14 +143,8 @@ end
 function Hooks:ask(name, objection, ...)
   local args = { n = select("#", ...), ... }
   for _, entry in ipairs(self.listeners[name] or {}) do
-    local ok, answer, reason = call(entry, args)
-    if not ok then return nil, hook_failed(name, answer) end
-    if answer == false or (answer == nil and reason ~= nil) then
-      return errors.fail(objection, {
-        stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
-        cure = SPENT[name],
-      })
-    end
+    local agreed, err = ask_one(entry, name, objection, args)
+    if not agreed then return nil, err end
   end
   return true
 end

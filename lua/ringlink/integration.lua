@@ -15,6 +15,20 @@ local M = {}
 local PRIOR = { user = "prior_user", user_sealed = "prior_user_sealed",
   identifier = "prior_identifier", identifier_shown = "prior_shown" }
 
+--- The columns that keep aside, while a claim is not confirmed, whose the grant was before.
+---@param row table
+---@return table changes
+function M.keep_prior(row)
+  local changes = {}
+  for name, prior in pairs(PRIOR) do changes[prior] = row[name] end
+  return changes
+end
+
+local function forget_prior(changes)
+  for _, prior in pairs(PRIOR) do changes[prior] = grants.NONE end
+  return changes
+end
+
 --- The columns to write when a claim ends without a link: the claim goes, and the grant is whose it
 --- was before.
 ---@param row table
@@ -22,11 +36,8 @@ local PRIOR = { user = "prior_user", user_sealed = "prior_user_sealed",
 function M.end_of_claim(row)
   local changes = { nonce = grants.NONE, nonce_tag = grants.NONE, time = grants.NONE,
     claim_ms = grants.NONE, conducted = grants.NONE }
-  for name, prior in pairs(PRIOR) do
-    changes[name] = row[prior] or grants.NONE
-    changes[prior] = grants.NONE
-  end
-  return changes
+  for name, prior in pairs(PRIOR) do changes[name] = row[prior] or grants.NONE end
+  return forget_prior(changes)
 end
 
 -- Whether Ring may have done what this error is about.
@@ -229,11 +240,10 @@ end
 
 -- A link that was paused and goes on is none that somebody made from somewhere.
 local function completed(client, notes, key, before, answer)
-  local row, err = grants.apply(client, notes, key, "completed", { changes = {
+  local row, err = grants.apply(client, notes, key, "completed", { changes = forget_prior({
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
     identifier_shown = shown(client, key, answer.account_identifier), conducted = grants.NONE,
-    prior_user = grants.NONE, prior_user_sealed = grants.NONE, prior_identifier = grants.NONE,
-    prior_shown = grants.NONE, paused = grants.NONE } })
+    paused = grants.NONE }) })
   if not row then return nil, err end
   replace_older(client, notes, row)
   note_link(client, notes, "completed", key, row)

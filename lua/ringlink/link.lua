@@ -10,6 +10,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
+local hooks = require "ringlink.hooks"
 local integration = require "ringlink.integration"
 
 local M = {}
@@ -80,14 +81,8 @@ local function ask_configure(client, key, row, configure)
     return errors.fail("configure_failed", { stage = "configure",
       detail = "the call that brought its own configure function is over" })
   end
-  if not configure then return client.hooks:ask("configure", "configure_failed", link) end
-  local ok, answer, reason = pcall(configure, link)
-  if not ok then return errors.fail("hook_failed", { stage = "configure", cause = answer }) end
-  if answer == false or (answer == nil and reason ~= nil) then
-    return errors.fail("configure_failed", { stage = "configure", cause = reason,
-      detail = errors.describe(reason or "no reason given") })
-  end
-  return true
+  if configure then return hooks.ask_function(configure, "configure", "configure_failed", link) end
+  return client.hooks:ask("configure", "configure_failed", link)
 end
 
 function steps.configure(client, key, row, plan)

@@ -342,4 +342,17 @@ function M.authorized(client, key, call, refused_when)
   return nil, err
 end
 
+local function me_refused(_, err)
+  return err ~= nil and (err.status == 401 or err.status == 403)     -- contract 5: this call's own way
+end
+
+--- users/me with a grant's access token.
+---@param client ringlink.Client
+---@param key string
+---@return table? data id and attributes
+---@return ringlink.Error?
+function M.me(client, key)
+  return M.authorized(client, key, function(access) return ring.me(client, access) end, me_refused)
+end
+
 return M

@@ -100,13 +100,19 @@ static rlk_err put_batch(rlk_store *s, size_t first, size_t count, size_t *store
     return e;
 }
 
+static rlk_store *open_store(const place *p) {
+    const rlk_alloc alloc = rlk_alloc_default();
+    rlk_store_config config = config_of(p);
+    rlk_store *s = NULL;
+    config.busy_ms = 50;
+    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
+    return s;
+}
+
 /* Every row that is there must be whole. */
 static size_t rows_in(const place *p) {
-    const rlk_alloc alloc = rlk_alloc_default();
-    const rlk_store_config config = config_of(p);
-    rlk_store *s = NULL;
+    rlk_store *s = open_store(p);
     size_t rows = 0;
-    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
     assert_int_equal(run_one(s, job_of(RLK_STORE_OP_FIND, NULL), &rows), RLK_OK);
     rlk_store_close(s);
     return rows;
@@ -254,12 +260,9 @@ static void one_failing_write_loses_nothing(void **state) {
 
 static void a_store_goes_on_when_the_disk_does(void **state) {
     (void)state;
-    const rlk_alloc alloc = rlk_alloc_default();
     place p = arrive();
-    const rlk_store_config config = config_of(&p);
-    rlk_store *s = NULL;
+    rlk_store *s = open_store(&p);
     size_t stored = 0;
-    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
     break_at(1, SQLITE_FULL, true);
     assert_int_equal(put_batch(s, 0, 2, &stored), RLK_E_STORE_ERROR);
     assert_int_equal(run_one(s, job_of(RLK_STORE_OP_GET, keys[0]), &stored), RLK_OK);
@@ -293,14 +296,11 @@ static void a_read_only_file_is_refused(void **state) {
 
 static void a_job_that_fails_takes_nothing_with_it(void **state) {
     (void)state;
-    const rlk_alloc alloc = rlk_alloc_default();
     place p = arrive();
-    const rlk_store_config config = config_of(&p);
+    rlk_store *s = open_store(&p);
     rlk_store_job jobs[3] = {put_of("a"), put_of("b"), put_of("c")};
     rlk_store_result results[3];
-    rlk_store *s = NULL;
     jobs[1].fields.texts[RLK_STORE_DATA] = (rlk_span){NULL, 0};
-    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
     rlk_store_run(s, jobs, results, 3);
     assert_int_equal(results[0].problem.error, RLK_OK);
     assert_int_equal(results[1].problem.error, RLK_E_INVALID_REQUEST);
@@ -314,11 +314,8 @@ static void a_job_that_fails_takes_nothing_with_it(void **state) {
 
 static void a_job_without_its_fields_is_refused(void **state) {
     (void)state;
-    const rlk_alloc alloc = rlk_alloc_default();
     place p = arrive();
-    const rlk_store_config config = config_of(&p);
-    rlk_store *s = NULL;
-    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
+    rlk_store *s = open_store(&p);
     for (int op = 0; op < RLK_STORE_OP_COUNT; op++) {
         const rlk_store_job job = {(rlk_store_op)op, rlk_store_no_fields()};
         const rlk_err e = run_one(s, job, NULL);
@@ -329,15 +326,6 @@ static void a_job_without_its_fields_is_refused(void **state) {
 }
 
 /* ---- Others ---- */
-
-static rlk_store *open_store(const place *p) {
-    const rlk_alloc alloc = rlk_alloc_default();
-    rlk_store_config config = config_of(p);
-    rlk_store *s = NULL;
-    config.busy_ms = 50;
-    assert_int_equal(rlk_store_open(&s, &alloc, &config).error, RLK_OK);
-    return s;
-}
 
 static sqlite3 *connect(const place *p) {
     sqlite3 *connection = NULL;

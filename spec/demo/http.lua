@@ -2,13 +2,13 @@
 --
 -- Owns one transport; `close` gives it back. Follows no redirect by itself: each hop is a step to show.
 
+local client = require "ringlink.sandbox.client"
 local core = require "ringlink.core"
 local url = require "ringlink.url"
 
 local Http = {}
 Http.__index = Http
 
-local TIMEOUT_MS = 60000
 local FORM = "Content-Type: application/x-www-form-urlencoded"
 local ENTITIES = { ["&amp;"] = "&", ["&lt;"] = "<", ["&gt;"] = ">", ["&quot;"] = '"', ["&#39;"] = "'" }
 
@@ -19,19 +19,6 @@ local http = {}
 function http.open(origin)
   local transport = assert(core.transport { allow_http_loopback = true, http_version = "1.1" })
   return setmetatable({ origin = origin, transport = transport, cookies = {} }, Http)
-end
-
-local function await(transport, request)
-  local ticket, code, detail = transport:start(request)
-  if not ticket then return nil, detail or code end
-  while true do
-    transport:poll(1000)
-    local done, result = transport:take()
-    if done == ticket then
-      if result.error then return nil, result.detail or result.error end
-      return result
-    end
-  end
 end
 
 local function cookie_header(cookies)
@@ -56,8 +43,8 @@ function Http:send(method, path, options)
   local headers = { cookie_header(self.cookies) }
   for _, header in ipairs(options.headers or {}) do headers[#headers + 1] = header end
   if options.form then headers[#headers + 1] = FORM end
-  local answer, problem = await(self.transport, { method = method, url = self.origin .. path, headers = headers,
-    body = options.form and url.form(options.form) or options.body, timeout_ms = TIMEOUT_MS })
+  local answer, problem = client.send(self.transport, { method = method, url = self.origin .. path, headers = headers,
+    body = options.form and url.form(options.form) or options.body })
   if not answer then error({ failure = ("%s %s: %s"):format(method, path:gsub("%?.*", ""), problem) }, 0) end
   keep_cookies(self, answer)
   return answer

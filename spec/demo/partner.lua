@@ -3,6 +3,7 @@
 -- The directory holds configuration, credentials, pid and error log; `stop` ends the process by its
 -- pid, waits until it is gone, and removes the directory.
 
+local core = require "ringlink.core"
 local json = require "ringlink.json"
 local http = require "demo.http"
 local places = require "ringlink.sandbox.places"
@@ -11,12 +12,12 @@ local process = require "ringlink.sandbox.process"
 local Partner = {}
 Partner.__index = Partner
 
-local START_TRIES, PID_TRIES, STOP_TRIES = 10, 100, 100
+local START_TRIES, STOP_TRIES = 10, 100
 local RANDOM_BYTES, PASSWORD_BYTES = 16, 6
 
 local partner = {}
 
-local function random_text(bytes) return process.hex(process.random(bytes)) end
+local function random_text(bytes) return core.hex(core.random(bytes)) end
 
 local function spec_root()
   local here = debug.getinfo(1, "S").source:match("^@(.*)/demo/partner%.lua$") or "."
@@ -52,18 +53,7 @@ local function launch(self, values)
   values.prefix, values.port = self.prefix, tostring(self.port)
   local template = assert(process.read(values.root .. "/demo/nginx.conf"))
   process.write(self.prefix .. "/nginx.conf", (template:gsub("%%%(([%w_]+)%)", values)))
-  -- A Lua path meant for another Lua must not reach nginx's LuaJIT.
-  local clean = "env -u LUA_PATH -u LUA_CPATH -u LUA_INIT "
-  return process.run(clean .. process.line(values.nginx, "-p", self.prefix .. "/", "-c", self.prefix .. "/nginx.conf",
-    "-e", self.prefix .. "/error.log"))
-end
-
-local function read_pid(prefix)
-  for _ = 1, PID_TRIES do
-    local pid = (process.read(prefix .. "/nginx.pid") or ""):match("^(%d+)\n")
-    if pid then return pid end
-    process.pause()
-  end
+  return process.start_nginx(values.nginx, self.prefix)
 end
 
 -- Another process may take the free port first: then another is tried.
@@ -73,7 +63,7 @@ local function start_nginx(self, values)
     self.port = places.free_port()
     local ok, said = launch(self, values)
     if ok then
-      self.pid = assert(read_pid(self.prefix), "nginx wrote no pid")
+      self.pid = assert(process.nginx_pid(self.prefix), "nginx wrote no pid")
       return
     end
     problem = said

@@ -28,7 +28,12 @@ local function open_transport()
   })
 end
 
-local function send(transport, request)
+--- Sends a request over a transport that nothing else uses, and waits for its answer.
+---@param transport userdata
+---@param request table as of transport:start; timeout_ms is this module's
+---@return table|nil result `{status, headers, body}`
+---@return string|nil problem
+function client.send(transport, request)
   request.timeout_ms = TIMEOUT_MS
   local ticket, code, detail = transport:start(request)
   if not ticket then return nil, detail or code end
@@ -37,7 +42,7 @@ local function send(transport, request)
     local done, result = transport:take()
     if done == ticket then
       if result.error then return nil, result.detail or result.error end
-      return result.status, result.body
+      return result
     end
   end
 end
@@ -50,11 +55,11 @@ end
 ---@return string|nil problem
 function client.call(instance, name, fields)
   instance.transport = instance.transport or open_transport()
-  local status, body = send(instance.transport, describe(instance, name, fields))
-  if not status then return nil, body end
-  local answer = json.decode_table(body)
-  if not answer then return nil, ("the control plane answered %d without JSON"):format(status) end
-  if status ~= 200 then return nil, answer.error or tostring(status) end
+  local result, problem = client.send(instance.transport, describe(instance, name, fields))
+  if not result then return nil, problem end
+  local answer = json.decode_table(result.body)
+  if not answer then return nil, ("the control plane answered %d without JSON"):format(result.status) end
+  if result.status ~= 200 then return nil, answer.error or tostring(result.status) end
   return answer
 end
 

@@ -16,6 +16,7 @@ local certificates = require "ringlink.sandbox.certificates"
 local cjson = require "cjson"
 local client = require "ringlink.sandbox.client"
 local config = require "ringlink.sandbox.config"
+local core = require "ringlink.core"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
 local target = require "ringlink.sandbox.rules.target"
@@ -26,7 +27,6 @@ local instance_mt = { __index = instance_methods }
 
 local START_TRIES = 10
 local STOP_TRIES = 100
-local PID_TRIES = 100
 
 local OPTIONS = {
   client_id = "string", client_secret = "string", hmac_key = "string", tls = "boolean", http2 = "boolean",
@@ -85,10 +85,10 @@ end
 
 local function credentials(self, options)
   self.client_id = options.client_id or "sandbox-client"
-  self.client_secret = options.client_secret or process.hex(process.random(24))
+  self.client_secret = options.client_secret or core.hex(core.random(24))
   -- Looks like Base64, as Ring's keys do, so that a client that decodes it is found out.
-  self.hmac_key = options.hmac_key or process.hex(process.random(22)):sub(1, 43) .. "="
-  self.token = process.hex(process.random(24))
+  self.hmac_key = options.hmac_key or core.hex(core.random(22)):sub(1, 43) .. "="
+  self.token = core.hex(core.random(24))
 end
 
 local function settings(self, options)
@@ -112,29 +112,13 @@ local function choose_ports(self, wanted)
   self.page_url = self.control_url .. "/#" .. self.token
 end
 
-local function launch(self)
-  -- A Lua path meant for another Lua must not reach nginx's LuaJIT.
-  local clean = "env -u LUA_PATH -u LUA_CPATH -u LUA_INIT "
-  return process.run(clean .. process.line(self.nginx, "-p", self.prefix .. "/", "-c", self.prefix .. "/nginx.conf",
-    "-e", self.prefix .. "/error.log") .. " >" .. process.quote(self.prefix .. "/start.log"))
-end
-
-local function read_pid(prefix)
-  for _ = 1, PID_TRIES do
-    local pid = (process.read(prefix .. "/nginx.pid") or ""):match("^(%d+)\n")
-    if pid then return pid end
-    process.pause()
-  end
-  return nil
-end
-
 -- One try on one choice of ports; tells whether another choice could help.
 local function try(self, options)
   choose_ports(self, options.port)
   process.write(self.prefix .. "/settings.json", cjson.encode(settings(self, options)))
   process.write(self.prefix .. "/nginx.conf", config.render(self))
-  if launch(self) then
-    self.pid = read_pid(self.prefix)
+  if process.start_nginx(self.nginx, self.prefix) then
+    self.pid = process.nginx_pid(self.prefix)
     return self.pid ~= nil, "nginx wrote no pid", false
   end
   local log = process.read(self.prefix .. "/error.log") or ""

@@ -8,6 +8,7 @@
 --            ringlink.core of this process under LuaJIT, else its LuaJIT sibling: .../5.4/ -> .../luajit/
 --            (source tree), lib/lua/5.4/ -> lib/lua/5.1/ (installed); else .build/luajit beside lua/
 
+local random = require("ringlink.core").random
 local process = require "ringlink.sandbox.process"
 
 local places = {}
@@ -112,7 +113,7 @@ function places.free_port()
   local taken = taken_ports()
   local port
   repeat
-    local high, low = process.random(2):byte(1, 2)
+    local high, low = random(2):byte(1, 2)
     port = PORT_MIN + (high * 256 + low) % PORT_COUNT
   until not taken[port]
   return port

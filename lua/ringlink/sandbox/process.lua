@@ -6,6 +6,7 @@
 local process = {}
 
 local POLL_S = "0.05"
+local PID_TRIES = 100
 
 ---@param argument string
 ---@return string
@@ -63,22 +64,6 @@ function process.exists(path)
   return file ~= nil
 end
 
---- Random bytes for tokens and port choices.
----@param count integer
----@return string
-function process.random(count)
-  local file = assert(io.open("/dev/urandom", "rb"))
-  local bytes = file:read(count)
-  file:close()
-  return bytes
-end
-
----@param bytes string
----@return string
-function process.hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
 function process.pause()
   process.run("sleep " .. POLL_S)
 end
@@ -105,6 +90,30 @@ function process.stop(pid, tries)
   process.run("kill -KILL " .. pid)
   process.pause()
   return not process.alive(pid)
+end
+
+--- Starts nginx with the configuration that lies in its prefix, as a process of its own.
+---@param nginx string the command
+---@param prefix string
+---@return boolean ok
+---@return string said what nginx complained of
+function process.start_nginx(nginx, prefix)
+  -- A Lua path meant for another Lua must not reach nginx's LuaJIT.
+  local clean = "env -u LUA_PATH -u LUA_CPATH -u LUA_INIT "
+  return process.run(clean .. process.line(nginx, "-p", prefix .. "/", "-c", prefix .. "/nginx.conf",
+    "-e", prefix .. "/error.log") .. " >" .. process.quote(prefix .. "/start.log"))
+end
+
+--- The pid of the nginx of a prefix, as soon as it has written it.
+---@param prefix string
+---@return string|nil digits
+function process.nginx_pid(prefix)
+  for _ = 1, PID_TRIES do
+    local pid = (process.read(prefix .. "/nginx.pid") or ""):match("^(%d+)\n")
+    if pid then return pid end
+    process.pause()
+  end
+  return nil
 end
 
 return process
