@@ -3,7 +3,7 @@
 # The same C sources are compiled in several flavours (Lua 5.4, LuaJIT, with sanitizers, by two
 # compilers with warnings as errors), each with objects of its own, so that flavours never mix and
 # nothing unchanged is compiled twice. Everything made lies under .build, nothing elsewhere.
-# Only `packages`, `demo` and `test` may install packages; the others use what is there.
+# Only `packages`, `demo`, `bench` and `test` may install packages; the others use what is there.
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
@@ -47,7 +47,7 @@ SOURCES      := $(wildcard src/*/*.c)
 CARRIERS     := $(filter src/core/% src/io/%,$(SOURCES))# all that knows nothing of Lua
 TESTS        := $(patsubst spec/core/%.c,%,$(wildcard spec/core/test_*.c))
 TEST_HELPERS := $(filter-out spec/core/test_%,$(wildcard spec/core/*.c))
-C_FILES       = $(wildcard src/*/*.[ch] spec/core/*.[ch] spec/support/*.c)
+C_FILES       = $(wildcard src/*/*.[ch] spec/core/*.[ch] spec/bench/*.[ch] spec/support/*.c)
 
 COMPILE = -std=c11 -fPIC -fvisibility=hidden $(WARNINGS) -Isrc $(LIBS_CFLAGS) -MMD -MP -c
 # nodelete: lua_close would unmap the code under a running thread. now: a missing symbol is
@@ -153,11 +153,29 @@ demo: ## link a Ring account step by step against the sandbox (installs packages
 	@$(MAKE) --no-print-directory build luajit LUA_VERSION=5.4
 	@$(call lua,5.4,$(LUA)) spec/demo/run.lua
 
+# ---- Benchmarks ------------------------------------------------------------------------------
+
+# The baseline is SQLite alone, with the store's own statements and nothing else of it.
+BARE         := $(BUILD)/bench/bare_sqlite
+BARE_SOURCES := $(wildcard spec/bench/*.c)
+$(BARE): $(BARE_SOURCES) $(wildcard spec/bench/*.h src/io/store_*.h src/core/*.h) Makefile
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Isrc $(call pkg,--cflags sqlite3 libcrypto) -o $@ \
+	  $(BARE_SOURCES) $(call pkg,--libs sqlite3 libcrypto)
+
+.PHONY: bench
+bench: ## measure, against baselines (BENCH=store: only that; BENCH_ACCOUNTS=n; installs packages)
+	@spec/support/packages.sh build demo
+	@$(MAKE) --no-print-directory build luajit $(BARE) LUA_VERSION=5.4
+	@$(call lua,5.4,$(LUA)) spec/bench/run.lua $(BENCH)
+
 # ---- Tests -----------------------------------------------------------------------------------
 
 # Every suite speaks TAP into .build/test/<name>.log; suite.sh counts it, tally.sh adds up. A suite
 # can be run alone: `make test-core`. The slow ones come first, to run beside the quick ones.
-SUITES := specs valgrind asan luajit core core-asan core-valgrind compile install lint tidy
+SUITES := specs sqlite valgrind asan luajit core core-asan core-valgrind compile install lint tidy
+SOAK   := spec/soak/kills.lua spec/soak/long_life.lua# not named _spec: busted passes them over
 SUITE  := spec/support/suite.sh
 CHECKS := spec/support/checks.sh
 EACH   := spec/support/each.sh
@@ -167,12 +185,17 @@ VALGRIND   := valgrind --quiet --error-exitcode=99 --leak-check=full \
               --show-leak-kinds=definite --errors-for-leak-kinds=definite
 SANITIZERS := env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: test check sanitize valgrind $(SUITES:%=test-%)
+.PHONY: test soak check sanitize valgrind $(SUITES:%=test-%) test-secrets
 test: ## run every suite (installs packages); the last line is `N passed, N failed`
 	@spec/support/packages.sh build demo test
-	@rm -f $(BUILD)/test/*.counts
-	@$(MAKE) --no-print-directory -k -j$(JOBS) -Otarget $(SUITES:%=test-%) || true
-	@spec/support/tally.sh $(SUITES)
+	@spec/support/run.sh "$(MAKE) --no-print-directory" $(JOBS) $(SUITES)
+
+soak: ## 200 kills and a thousand accounts for 90 days, by chance (SEED=n repeats one); see README
+	@seed=$${SEED:-$$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}; echo "seed $$seed"; export SEED=$$seed; \
+	rm -f $(BUILD)/test/soak.counts; spec/support/packages.sh build demo test && \
+	$(MAKE) --no-print-directory build luajit LUA_VERSION=5.4 && RINGLINK_SUITE_LIMIT_S=7200 \
+	  $(SUITE) soak "long lives and sudden ends" $(call lua,5.4,$(LUA)) $(BUSTED) $(SOAK); \
+	sed -n 's/^#: /   /p' $(BUILD)/test/soak.log; spec/support/tally.sh soak
 
 check: test-lint test-tidy test-core test-luajit ## the quick suites: style, rules, core, no network
 sanitize: test-core-asan test-asan ## the suites under address and undefined-behaviour sanitizers
@@ -204,17 +227,29 @@ test-core-asan: $(call tests,asan/5.4)
 test-core-valgrind: $(call tests,5.4)
 	@$(SUITE) core-valgrind "C tests under valgrind" $(EACH) "$(VALGRIND)" $^
 
-test-specs: $(call module,5.4) $(call module,luajit)
+test-specs: $(call module,5.4) $(call module,luajit) $(BARE)
 	@$(SUITE) specs "specs, Lua 5.4" $(call lua,5.4,$(LUA)) $(BUSTED) --exclude-tags=tidy spec
+
+# The same specs where they use support/world.lua, each client with a file of its own; but for those that
+# choose their stores themselves (tag ownstore).
+test-sqlite: $(call module,5.4) $(call module,luajit)
+	@$(SUITE) sqlite "network specs, Lua 5.4, rows in SQLite" env RINGLINK_SPEC_STORE=sqlite \
+	  $(call lua,5.4,$(LUA)) $(BUSTED) --tags=network --exclude-tags=ownstore \
+	  $$(grep -l support.world spec/*_spec.lua)
 
 test-luajit: $(call module,luajit)
 	@$(SUITE) luajit "specs without network, LuaJIT" \
 	  $(call lua,luajit,$(LUAJIT)) $(BUSTED) --exclude-tags=tidy,network spec
 
-test-asan: $(call module,asan/5.4) $(call module,luajit) $(ASAN_LUA)
+test-asan: $(call module,asan/5.4) $(call module,luajit) $(ASAN_LUA) $(BARE)
 	@$(SUITE) asan "specs, Lua 5.4, under sanitizers" \
 	  $(call lua,asan/5.4,$(CURDIR)/$(ASAN_LUA),$(SANITIZERS)) $(BUSTED) --exclude-tags=tidy spec
 
 test-valgrind: $(call module,5.4)
 	@$(SUITE) valgrind "specs without network, Lua 5.4, under valgrind" \
 	  $(call lua,5.4,$(LUA),$(VALGRIND)) $(BUSTED) --exclude-tags=tidy,network spec
+
+# After all the others: it looks at what they wrote.
+test-secrets: $(call module,5.4)
+	@$(SUITE) secrets "no planted secret in what the suites wrote" \
+	  $(call lua,5.4,$(LUA)) spec/support/search_run.lua $(SUITES) $(LEFTOVERS)

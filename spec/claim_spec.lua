@@ -181,6 +181,16 @@ describe("a claim", function()
       assert.same({ matched = 1, confirming = 1, awaiting = 1, relink = 1, completed = 1 }, scans)
     end)
 
+    it("passes over a grant that was lost before it was known whose it is", function()
+      offline.grant(client, {})
+      for _ = 1, 2 do
+        clock.advance(1000)
+        assert(grants.apply(client, {}, offline.grant(client, { state = "identifying" }), "relink"))
+      end
+      assert.equal("completed", assert(client:link(redirect())).status)
+      refused("no_unclaimed_match", client:link(redirect("user-1", "ring-2")))
+    end)
+
     it("still finds the account that is exchanged meanwhile", function()
       local q = redirect()
       q.wait_s = 10

@@ -12,16 +12,24 @@ local world = require "support.world"
 local INTERPRETER = os.getenv("RINGLINK_LUA") or (rawget(_G, "jit") and "luajit" or "lua5.4")
 local SECRET_BYTES_MIN = 20 -- no word the demo prints is that long and has a digit in it
 
+--- What a shell reads to put the variables into its environment.
+local function exports(variables)
+  local lines = { "unset RINGLINK_DEMO_REAL" }
+  for name, value in pairs(variables) do lines[#lines + 1] = ("export %s=%s"):format(name, shell.quote(value)) end
+  return table.concat(lines, "\n")
+end
+
 --- Plays the demo with its own directory for temporary files; `variables` is put into its environment.
+--- What it removes is searched for secrets before.
 local function play(variables, input)
   local place = shell.make_directory()
-  shell.write(place .. "/input", input or "")
   local tmp = place .. "/tmp"
   shell.run("mkdir " .. tmp)
-  local parts = { "env", "-u", "RINGLINK_DEMO_REAL", "TMPDIR=" .. tmp }
-  for name, value in pairs(variables) do parts[#parts + 1] = shell.quote(name .. "=" .. value) end
-  local command = table.concat(parts, " ") .. " " .. INTERPRETER .. " spec/demo/run.lua"
-  local pipe = assert(io.popen(command .. " <" .. place .. "/input 2>&1; echo \" $?\"; ls " .. tmp
+  variables.TMPDIR, variables.LUA_INIT = tmp, 'require("support.leaks").watch()'
+  shell.write(place .. "/input", input or "")
+  shell.write(place .. "/environment", exports(variables))
+  local command = (". %s/environment; %s spec/demo/run.lua <%s/input 2>&1"):format(place, INTERPRETER, place)
+  local pipe = assert(io.popen(command .. "; echo \" $?\"; ls " .. tmp
     .. "; grep -las " .. tmp .. " /proc/[0-9]*/cmdline | grep -v /self/ | xargs -r -n1 dirname"))
   local said, status, left = pipe:read("*a"):match("^(.*) (%d+)\n(.*)$")
   pipe:close()
@@ -51,7 +59,7 @@ local function fields_of(said, pattern)
   return found
 end
 
-describe("the demo against the sandbox #network", function()
+describe("the demo against the sandbox #network #ownstore", function()
   local demo
   setup(function() demo = play({}) end)
 
@@ -112,7 +120,7 @@ describe("the demo against the sandbox #network", function()
   end)
 end)
 
-describe("the demo with real credentials #network", function()
+describe("the demo with real credentials #network #ownstore", function()
   local w
   setup(function() w = world.start() end)
   teardown(function() w:stop() end)
@@ -176,7 +184,7 @@ describe("the demo with real credentials #network", function()
   end)
 end)
 
-describe("the partner's backend #network", function()
+describe("the partner's backend #network #ownstore", function()
   local w, backend, browser
   setup(function()
     w = world.start()

@@ -19,10 +19,7 @@ describe("forget #network", function()
     account = link.account
   end)
 
-  local function stored(text)
-    return search.find_opened({ client.store.rows, client.store.by_account, client.store.events,
-      client.store.aliases, client.store.event_order }, text)
-  end
+  local function stored(text) return w:stored(client, text) end
 
   local function webhook(fields)
     local body = json.encode {
@@ -218,10 +215,10 @@ describe("forget #network", function()
 
     it("the mark of it goes in time", function()
       assert.is_true(account:forget())
-      assert.is_truthy(next(client.store.rows))
+      assert.is_truthy(client.store:find({})[1])
       w:pass_time(clock, 31 * 86400 * 1000)
       assert(client:work())
-      assert.is_nil(next(client.store.rows))
+      assert.is_nil(client.store:find({})[1])
     end)
   end)
 
@@ -274,7 +271,7 @@ describe("forget #network", function()
 
   it("is helped by export, which tells what is held and no secret", function()
     local access = assert(account:access_token()):reveal()
-    local refresh = client.store:get(account.key).refresh:reveal()
+    local refresh = client.vault:open(account.key, "refresh", client.store:get(account.key).refresh)
     local held = assert(account:export())
     assert.equal(account.id, held.account.id)
     assert.equal("user-1", held.account.user)

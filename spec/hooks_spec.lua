@@ -27,7 +27,7 @@ describe("hooks", function()
 
   describe("names", function()
     for name in ([[exchanged matched before_confirm awaiting configure before_complete completed failed transition
-      token_rotated refresh_failed relink_required unlinked reassign webhook request response audit
+      token_rotated refresh_failed refresh_overdue relink_required unlinked reassign webhook request response audit
       webhook:motion_detected webhook:something_new]]):gmatch("%S+") do
       it("include " .. name, function() assert.truthy(hooks.known(name)) end)
     end
@@ -41,7 +41,7 @@ describe("hooks", function()
       local sorted = hooks.names()
       table.sort(sorted)
       assert.same(sorted, names)
-      assert.equal(18, #names)
+      assert.equal(19, #names)
     end)
   end)
 

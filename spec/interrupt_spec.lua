@@ -3,7 +3,7 @@
 local children = require "support.child"
 local world = require "support.world"
 
-describe("a process that is interrupted #network", function()
+describe("a process that is interrupted #network #ownstore", function()
   local w, install
 
   setup(function() w = world.start { limits = { per_s = false } } end)
@@ -16,7 +16,7 @@ describe("a process that is interrupted #network", function()
 
   local function start(mode)
     return children.start("spec/support/client_child.lua",
-      { mode, w.ring.api_url, w.ring.ca_file, install.code, install.nonce, install.time })
+      { mode, w.ring.api_url, w.ring.ca_file, input = { install.code, install.nonce, install.time } })
   end
 
   -- Waits until a call has reached Ring and, with `processed`, been done there.

@@ -66,6 +66,42 @@ describe("a pair", function()
       end)
     end
 
+    for _, code in ipairs({ "no_memory", "store_busy", "store_corrupt", "store_key", "store_belongs_elsewhere" }) do
+      it("is written after pauses, whatever the trouble: " .. code, function()
+        broken_after("refresh", function() errors.new(code):raise() end, 3)
+        assert.is_true(force())
+        assert.same({ "served-access-1", "served-refresh-1" }, { stored() })
+        assert.equal(1, ring:count("refresh"))
+      end)
+    end
+
+    --- The store writes once more and says that it could not.
+    local function lying_after(call)
+      ring.on[call] = function()
+        local put_if = client.store.put_if
+        client.store.put_if = function(...)
+          mend_store()
+          assert(put_if(...))
+          raised_by_store()
+        end
+      end
+    end
+
+    it("is no failure when it was written all the same", function()
+      local told = 0
+      client:on("token_rotated", function() told = told + 1 end)
+      lying_after("refresh")
+      assert.is_true(force())
+      assert.same({ "served-access-1", "served-refresh-1", 1 }, { (stored()), select(2, stored()), told })
+    end)
+
+    it("is no failure of the exchange when it was written all the same", function()
+      ring.account = "ring-2"
+      lying_after("token")
+      assert.equal("ring-2", assert(client:exchange("a-code")).id)
+      assert.equal(1, ring:count("token"))
+    end)
+
     it("is written by the exchange too", function()
       ring.account = "ring-2"
       broken_after("token", refused_by_store, 4)
@@ -128,9 +164,13 @@ describe("a pair", function()
     end)
 
     it("does not keep a client from closing while the store is broken", function()
+      local lines = {}
+      client.log = function(level, message) lines[#lines + 1] = level .. ": " .. message end
       lose()
+      lines = {}
       client:close()
       fails("closed", account:access_token())
+      assert.same({ "error: closed with tokens that the store did not take; they are lost" }, lines)
     end)
 
     it("is not in the way when somebody has another one by then", function()

@@ -418,6 +418,25 @@ describe("loop", function()
       assert.equal(0, held)
     end)
 
+    it("is over when the signal that it held back comes: that ends the wait, and the next is held too", function()
+      core.release_signals = function()
+        held = held - 1
+        if held == 0 and #order == 1 then error("interrupted!", 0) end
+      end
+      local task = loop.critical(function()
+        note(held)
+        return "pair"
+      end)
+      assert.has_error(function() ringlink.run(loop.join, task) end, "interrupted!")
+      assert.equal("pair", loop.join(task))
+      ringlink.run(function()
+        ringlink.spawn(function() ringlink.sleep(1); note("waited for") end)
+        loop.join(loop.critical(function() note(held) end))
+      end)
+      assert.same({ 1, 1, "waited for" }, order)
+      assert.equal(0, held)
+    end)
+
     it("ends although the task that waited for it raised meanwhile", function()
       ringlink.run(function()
         local section = loop.critical(function() ringlink.sleep(2); note("stored") end)

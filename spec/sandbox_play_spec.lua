@@ -330,6 +330,38 @@ describe("sandbox play", function()
       for _ = 1, 5 do assert.equal(500, world.serve("GET", "/x").status) end
     end)
 
+    -- Which of so many calls are hit, as text: "-" and "x".
+    local function pattern(rate, seed, count)
+      world.control("faults", { off = true })
+      world.control("limits", { off = true })
+      assert(world.control("faults", { call = "unknown", status = 500, count = "always", rate = rate, seed = seed }))
+      local marks = {}
+      for i = 1, count do marks[i] = world.serve("GET", "/x").status == 500 and "x" or "-" end
+      return table.concat(marks)
+    end
+
+    it("hit a part of the calls, the same ones for a seed", function()
+      local once = pattern(0.05, 7, 2000)
+      local _, hits = once:gsub("x", "")
+      assert.is_true(hits > 60 and hits < 140, hits)
+      assert.equal(once, pattern(0.05, 7, 2000))
+      assert.are_not.equal(once, pattern(0.05, 8, 2000))
+      assert.equal(("x"):rep(20), pattern(1, 7, 20))
+    end)
+
+    it("that miss a call leave it to the next in line", function()
+      world.control("faults", { call = "unknown", status = 500, rate = 0.000001, count = "always" })
+      world.control("faults", { call = "unknown", status = 503 })
+      assert.equal(503, world.serve("GET", "/x").status)
+      assert.equal(403, world.serve("GET", "/x").status)
+    end)
+
+    it("are taken back", function()
+      world.control("faults", { status = 500, count = "always" })
+      assert.equal(0, world.control("faults", { off = true }).faults)
+      assert.equal(403, world.serve("GET", "/x").status)
+    end)
+
     it("tell complete from update, and give their titles", function()
       local one = link(world, "post")
       world.control("faults", { call = "complete", status = 400, title = "Invalid Status Transition", after = true })
@@ -371,7 +403,8 @@ describe("sandbox play", function()
 
     it("refuse unknown calls and fields", function()
       for _, wrong in ipairs { { call = "nothing" }, { status = 42 }, { drop = "never" }, { nothing = 1 },
-        { count = 0 }, { body = "raw" }, { delay_ms = -1 }, { headers = "x" } } do
+        { count = 0 }, { body = "raw" }, { delay_ms = -1 }, { headers = "x" },
+        { rate = 0 }, { rate = 1.01 }, { rate = "1" }, { seed = 0.5 } } do
         assert.is_nil(world.control("faults", wrong))
       end
       assert.equal(0, world.control("state").faults)

@@ -329,10 +329,12 @@ describe("sandbox over TLS #network", function()
     local code = sb:control("codes").code
     assert(sb:control("faults", fault))
     local seen = sb:control("state").requests
-    local form = "grant_type=authorization_code&client_id=" .. sb.client_id .. "&client_secret=" .. sb.client_secret
-      .. "&code=" .. code
+    local form = os.tmpname()
+    process.write(form, "grant_type=authorization_code&client_id=" .. sb.client_id .. "&client_secret="
+      .. sb.client_secret .. "&code=" .. code)
     local said = curl_says(version, "[%{http_code}]", sb.api_url .. "/v1/users/me", "--next", "-k", "-sS", version,
-      "-w", "[%{http_code}]", "-o", "/dev/null", "-d", form, sb.oauth_url .. "/oauth/token")
+      "-w", "[%{http_code}]", "-o", "/dev/null", "-d", "@" .. form, sb.oauth_url .. "/oauth/token")
+    os.remove(form)
     return said, sb:control("requests", { since = tostring(seen) })
   end
 

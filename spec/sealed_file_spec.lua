@@ -114,7 +114,7 @@ describe("a file of sealed rows", function()
   end)
 end)
 
-describe("a file of sealed rows #network", function()
+describe("a file of sealed rows #network #ownstore", function()
   local w, folder
 
   setup(function() w = world.start { limits = { per_s = false } } end)

@@ -24,11 +24,11 @@ describe("secrets #network", function()
   end
 
   -- Notes every secret that comes into the store.
-  local function watch_store(store)
-    local put_if = store.put_if
-    store.put_if = function(self, key, row, version)
+  local function watch_store()
+    local put_if = client.store.put_if
+    client.store.put_if = function(self, key, row, version)
       for _, name in ipairs(SEALED) do
-        if row[name] then plant(row[name]:reveal()) end
+        if row[name] then plant(client.vault:open(key, name, row[name])) end
       end
       return put_if(self, key, row, version)
     end
@@ -56,7 +56,7 @@ describe("secrets #network", function()
     client = w:quick_client()
     plant(world.client_secret)
     plant(world.hmac_key)
-    watch_store(client.store)
+    watch_store()
     listen()
   end)
 
@@ -163,7 +163,7 @@ describe("secrets #network", function()
   it("stay out of sight when tokens fail", function()
     local account = linked("user-1")
     local access = plant(assert(account:access_token()):reveal())
-    local refresh = client.store:get(account.key).refresh:reveal()
+    local refresh = client.vault:open(account.key, "refresh", client.store:get(account.key).refresh)
     echo("refresh", 401, refresh)
     fails("echoed", account:refresh { force = true })
     w:fault { call = "refresh", status = 403, body = "html" }

@@ -34,7 +34,7 @@ describe("hooks and sections", function()
     return q
   end
 
-  local function assert_closed() assert.same({ nil, nil }, { next(client.flights), next(client.noting) }) end
+  local function assert_closed() assert.same({ nil, nil }, { next(client.flights), next(client.sections) }) end
 
   --- Whatever a hook is told while a section is open; the hooks' names in order.
   local function record(of)

@@ -5,15 +5,15 @@ local ringlink = require "ringlink"
 local world = require "support.world"
 
 describe("two clients over one store #network", function()
-  local w, one, two, clock
+  local w, one, two, clock, held
 
   setup(function() w = world.start { limits = { per_s = false } } end)
   teardown(function() w:stop() end)
   before_each(function()
     w:reset()
     one, clock = w:quick_client()
-    two = w:client { clock = clock }
-    two.store, two.vault = one.store, one.vault
+    two = w:client_beside(one, { clock = clock })
+    held = { (w:leases(one)), (w:leases(two)) }
   end)
 
   --- What a function gives for each client, both called at once.
@@ -27,7 +27,9 @@ describe("two clients over one store #network", function()
     return results[1], results[2]
   end
 
-  local function assert_no_lease() assert.is_nil(next(one.store.leases)) end
+  local function assert_no_lease()
+    for _, of_one in ipairs(held) do assert.is_nil(next(of_one)) end
+  end
 
   local function completed(result)
     assert.is_truthy(result[1], tostring(result[2]))

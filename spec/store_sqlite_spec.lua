@@ -5,6 +5,7 @@
 local child = require "support.child"
 local codec = require "ringlink.store.codec"
 local core = require "ringlink.core"
+local direct = require "ringlink.store.direct"
 local errors = require "ringlink.errors"
 local offline = require "support.offline"
 local shell = require "support.shell"
@@ -212,14 +213,21 @@ describe("an SQLite store", function()
     it("may be empty", function() assert.same({}, db:run({})) end)
 
     it("raises for what is no job", function()
-      for _, jobs in ipairs({ { 1 }, { {} }, { { op = "drop" } }, { { op = 1 } }, { { op = "get", key = 1 } },
-        { { op = "due", now_ms = 0.5, limit = 1 } }, { { op = "due", now_ms = "1" } } }) do
-        assert.is_false((pcall(db.run, db, jobs)))
+      for _, job in ipairs({ 1, {}, { op = "drop" }, { op = 1 }, { op = "get", key = 1 },
+        { op = "due", now_ms = 0.5, limit = 1 }, { op = "due", now_ms = "1" } }) do
+        assert.is_false((pcall(db.run, db, { job })))
+        assert.is_false((pcall(db.check, db, job)))
       end
+      assert.is_false((pcall(db.check, db)))
       local many = {}
       for i = 1, 257 do many[i] = put("k" .. i) end
       assert.is_false((pcall(db.run, db, many)))
       assert.is_false((pcall(db.run, db)))
+    end)
+
+    it("has jobs that can be checked without being done", function()
+      assert.equal(0, select("#", db:check(put("a"))))
+      assert.same({}, db:run({ { op = "get", key = "a" } })[1].entries)
     end)
 
     it("answers closed after close", function()
@@ -317,6 +325,23 @@ describe("an SQLite store", function()
       store:close()
       store = stores.sqlite(path)
       assert.same(WANTED, store:stamp())
+    end)
+
+    it("is one's, when another gives one at the same time", function()
+      local other, turn, err = stores.sqlite(path), nil, nil
+      store:carry_by(setmetatable({ run = function(db, job)
+        if job.key == turn then
+          turn = nil
+          err = raised(other.stamp, other, wanted({ api_url = "https://api.staging.example",
+            oauth_url = "https://oauth.staging.example", environment = "staging" }))
+        end
+        return direct.run(db, job)
+      end }, { __index = direct }))
+      turn = "oauth_url"
+      assert.same(WANTED, store:stamp(WANTED))
+      assert.equal("store_belongs_elsewhere", err.code)
+      assert.same(WANTED, store:stamp())
+      other:close()
     end)
 
     it("gives the tag key up only to whoever names it", function()

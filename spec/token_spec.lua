@@ -1,4 +1,4 @@
--- core.token_times and core.token_verdict: lifetimes as the wire has them, and when to renew.
+-- core.token_*: lifetimes as the wire has them, when to renew, when to warn.
 
 local core = require "ringlink.core"
 local vectors = require "support.vectors"
@@ -112,5 +112,42 @@ describe("token_verdict", function()
     assert.has_error(function() core.token_verdict(nil, NOW, NOW, EARLY, SKEW) end)
     assert.has_error(function() core.token_verdict(NOW, "soon", NOW, EARLY, SKEW) end)
     assert.has_error(function() core.token_verdict(NOW, NOW, 0 / 0, EARLY, SKEW) end)
+  end)
+end)
+
+describe("token_early_from", function()
+  it("is where the verdict stops being fresh", function()
+    assert.are.equal(NOW + 14100000, core.token_early_from(NOW, NOW + 14400000, 300000))
+    assert.are.equal(NOW + 75000, core.token_early_from(NOW, NOW + 100000, 300000))
+    assert.are.equal("fresh", core.token_verdict(NOW, NOW + 100000, NOW + 74999, 300000, 0))
+    assert.are.equal("mandatory", core.token_verdict(NOW, NOW + 100000, NOW + 75000, 300000, 0))
+  end)
+
+  it("raises for what is no number", function()
+    assert.has_error(function() core.token_early_from(NOW, nil, 1) end)
+    assert.has_error(function() core.token_early_from(NOW, NOW, 0 / 0) end)
+  end)
+end)
+
+describe("token_overdue", function()
+  local DAY_MS = 86400000
+
+  local function overdue(days)
+    return { core.token_overdue(NOW, NOW + days * DAY_MS) }
+  end
+
+  it("says the stage, when the token is expected to lapse, and the whole days until then", function()
+    local lapses_ms = NOW + 30 * DAY_MS
+    assert.are.same({ 0, lapses_ms, 30 }, overdue(0))
+    assert.are.same({ 1, lapses_ms, 23 }, overdue(7))
+    assert.are.same({ 4, lapses_ms, 5 }, overdue(25))
+    assert.are.same({ 8, lapses_ms, 0 }, overdue(29.5))
+    assert.are.same({ 19, lapses_ms, 0 }, overdue(40))
+    assert.are.same({ 0, lapses_ms, 31 }, overdue(-1))
+  end)
+
+  it("raises for what is no number", function()
+    assert.has_error(function() core.token_overdue(nil, NOW) end)
+    assert.has_error(function() core.token_overdue(NOW) end)
   end)
 end)

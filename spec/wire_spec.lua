@@ -236,7 +236,7 @@ describe("the wire #network", function()
     shell.run("cc -shared -fPIC -o " .. shell.quote(shim) .. " spec/support/silent_resolver.c -ldl")
     local install = w:install()
     local child = children.start("spec/support/client_child.lua",
-      { "resolver", w.ring.api_url, w.ring.ca_file, install.code, install.nonce, install.time },
+      { "resolver", w.ring.api_url, w.ring.ca_file, input = { install.code, install.nonce, install.time } },
       "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=" .. shell.quote(shim))
     local status, said = child:wait()
     shell.remove_directory(directory)

@@ -16,6 +16,8 @@ local tokens = require "ringlink.tokens"
 
 local M = {}
 
+local CONFLICTS_MAX = 16
+
 ---@class ringlink.Account
 ---@field id string?  Ring's Account ID: stable, opaque; nil until users/me has answered
 local Account = {}
@@ -100,7 +102,7 @@ end
 function Account:access_token()
   local entry, err = self:grant()
   if not entry then return nil, err end
-  return tokens.access(self.client, entry.key)
+  return tokens.access(self.client, entry.key, entry.row)
 end
 
 --- Refreshes the tokens if it is time, or now when forced. Forcing also tries an account once more
@@ -176,13 +178,17 @@ end
 
 -- Forgetting ----------------------------------------------------------------------------------
 
+-- Several may forget at once; the last word stays.
 local function leave_tombstone(client, account_id)
   local key = grants.tombstone_key(client, account_id)
-  local _, version = client.store:get(key)
   local now = client.clock.now_ms()
   local row = { kind = "gone", state = "gone", client_id = client.options.client_id,
     created_ms = now, due_ms = now + client.options.unclaimed_max_age_s * 1000 }
-  if client.store:put_if(key, row, version or 0) then return true end
+  for _ = 1, CONFLICTS_MAX do
+    local stone, version = client.store:get(key)
+    if stone and stone.created_ms >= now then return true end
+    if client.store:put_if(key, row, version or 0) then return true end
+  end
   return errors.fail("store_busy", { stage = "forget" })
 end
 
@@ -216,6 +222,22 @@ local function drop(client, entry)
   return row, err
 end
 
+-- Whether anything was there to go: of several who forget at once, one finds it.
+local function wipe_grants(client, list, shared, user)
+  local gone = false
+  for _, entry in ipairs(list) do
+    local dropped, problem = false, nil
+    if not shared then
+      dropped = client.store:delete(entry.key)
+    elseif entry.row.user == user then
+      dropped, problem = drop(client, entry)
+    end
+    if problem then return nil, problem end
+    gone = dropped and true or gone
+  end
+  return gone
+end
+
 --- Wipes what is held about an account. With a user: when another partner user has a part in it, only
 --- this one's grants go, and the account lives on.
 ---@param client ringlink.Client
@@ -231,16 +253,14 @@ function M.wipe(client, account_id, user)
     if not stone then return nil, refusal end
     client.store:event_forget(account_id)
   end
-  for _, entry in ipairs(list) do
-    if not shared then
-      client.store:delete(entry.key)
-    elseif entry.row.user == user then
-      local _, problem = drop(client, entry)
-      if problem then return nil, problem end
-    end
+  local gone, problem = wipe_grants(client, list, shared, user)
+  if problem then return nil, problem end
+  -- Once more: events that came meanwhile, and what was deleted goes out of the store's files now.
+  if not shared then client.store:event_forget(account_id) end
+  if gone then
+    client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
+      at_ms = client.clock.now_ms() })
   end
-  client.hooks:tell("audit", { what = "forgotten", account = core.mask(account_id),
-    at_ms = client.clock.now_ms() })
   return true
 end
 

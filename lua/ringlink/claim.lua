@@ -79,8 +79,12 @@ local function holder_of(client, account_id)
   end
 end
 
+local function is_free_for(client, user, holder)
+  return holder == nil or holder.row.user == grants.user_tag(client, user)
+end
+
 local function may_take(client, key, row, user, holder)
-  if holder == nil or holder.row.user == grants.user_tag(client, user) then return true end
+  if is_free_for(client, user, holder) then return true end
   local from_user = client.vault:open(holder.key, "user", holder.row.user_sealed)
   local allowed, err = client.hooks:decide("reassign", client:handle(key, row), from_user, user)
   if allowed then return true end
@@ -131,12 +135,20 @@ local function still_held_by(client, holder)
   end
 end
 
+-- Another claim was stored while this one was made: who looks again sees whose it is now. What a hook
+-- has decided is asked for anew by the next call only.
+local function was_beaten(client, user, holder, err)
+  local moved = err.code == "in_progress" or (err.code == "invalid_transition" and err.status == nil)
+  return moved and is_free_for(client, user, holder)
+end
+
 --- Claims a grant for a partner user.
 ---@param client ringlink.Client
 ---@param key string
 ---@param q table nonce, time, user, account_identifier?, conducted?, own_configure?, from?
 ---@return table? row `matched`
 ---@return ringlink.Error?
+---@return boolean? beaten another claim came first, looking again helps
 function M.claim(client, key, q)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
@@ -146,7 +158,7 @@ function M.claim(client, key, q)
   local notes = {}
   local claimed, problem = grants.apply(client, notes, key, "claim", { guard = still_held_by(client, holder),
     arg = math.floor(tonumber(q.time)), changes = columns(client, key, row, q) })
-  if not claimed then return nil, problem end
+  if not claimed then return nil, problem, was_beaten(client, q.user, holder, problem) end
   local kept, used = keep_if_first(client, notes, key, claimed, q)
   if not kept then return nil, used end
   notes[#notes + 1] = { "matched", client:link_of(key, kept) }
@@ -174,6 +186,7 @@ end
 ---@return string? key
 ---@return ringlink.Error?
 ---@return string? held the grant of this user whose earlier attempt is in the way
+---@return boolean? beaten as of `claim`
 function M.take(client, q, among_held)
   local found, err = M.find(client, q)
   if not found then
@@ -182,8 +195,8 @@ function M.take(client, q, among_held)
     if not found then return nil, err end
     if not RECLAIMABLE[found.row.state] then return refuse_held(client, found, q.user) end
   end
-  local row, refusal = M.claim(client, found.key, q)
-  if not row then return nil, refusal end
+  local row, refusal, beaten = M.claim(client, found.key, q)
+  if not row then return nil, refusal, nil, beaten end
   return found.key
 end
 

@@ -12,13 +12,15 @@ local face = require "ringlink.face"
 local grants = require "ringlink.grants"
 local guard = require "ringlink.store.guard"
 local hooks = require "ringlink.hooks"
+local in_use = require "ringlink.in_use"
 local link = require "ringlink.link"
 local log = require "ringlink.log"
-local loop = require "ringlink.runtime.loop"
 local options_reader = require "ringlink.options"
+local pair = require "ringlink.pair"
 local pool = require "ringlink.pool"
 local reseal = require "ringlink.reseal"
-local tokens = require "ringlink.tokens"
+local runtime = require "ringlink.runtime"
+local sqlite = require "ringlink.store.sqlite"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
 local work = require "ringlink.work"
@@ -33,34 +35,14 @@ local Client = {}
 Client.__index = Client
 Client.__name = "ringlink.client"
 
-local DEFAULT_CLOCK = { now_ms = core.now_ms, monotonic_ms = core.monotonic_ms, sleep = loop.sleep }
-
 local function default_clock()
-  return { now_ms = DEFAULT_CLOCK.now_ms, monotonic_ms = DEFAULT_CLOCK.monotonic_ms,
-    sleep = DEFAULT_CLOCK.sleep }
-end
-
--- Waiting, as the `runtime` option says: a blocking client may wait in anybody's coroutine.
-local function runtime_of(name)
-  local blocking = name == "blocking"
-  return {
-    await = function(transport, ticket) return loop.await(transport, ticket, blocking) end,
-    join = function(task) return loop.join(task, blocking) end,
-    critical = loop.critical,
-    check_may_wait = function() loop.check_may_wait(blocking) end,
-  }
-end
-
--- Its own waiting between attempts is under the same rule.
-local function choose_sleep(options)
-  if options.runtime == "blocking" and options.clock.sleep == loop.sleep then
-    options.clock.sleep = function(seconds) return loop.sleep(seconds, true) end
-  end
+  return { now_ms = core.now_ms, monotonic_ms = core.monotonic_ms }
 end
 
 -- The store and what seals its rows. Only a store in memory may see them unsealed.
 local function choose_store(self)
   local options = self.options
+  if sqlite.is(options.store) then options.store:carry_by(self.runtime.store) end
   if not options.store_key then
     self.store, self.vault = options.store, vault.memory()
     return
@@ -74,14 +56,15 @@ end
 ---@return ringlink.Client
 function M.new(given)
   local options = options_reader.read(given, default_clock())
-  choose_sleep(options)
+  local waiting = runtime.new(options.runtime)
+  options.clock.sleep = options.clock.sleep or waiting.sleep
   local self = setmetatable({
-    options = options, clock = options.clock, log = log.new(options.log), runtime = runtime_of(options.runtime),
-    limiter = core.limiter({ per_s = options.rate_limit_per_s,
+    options = options, clock = options.clock, log = log.new(options.log), runtime = waiting,
+    limiter = waiting.limiter({ per_s = options.rate_limit_per_s,
       burst = math.max(1, math.ceil(options.rate_limit_per_s)) }),
     circuit = core.circuit(CIRCUIT),
-    owner = core.hex(core.random(16)), flights = {}, noting = {}, unsaved = {}, conducts = {},
-    early_pause = {}, unreadable = {},
+    instance = core.hex(core.random(16)), flights = {}, sections = {}, unsaved = {}, conducts = {},
+    in_use = in_use.new(), unreadable = {},
     event_owners = 0, calls = {}, closed = false,
   }, Client)
   choose_store(self)
@@ -92,14 +75,15 @@ end
 
 -- For the other modules -----------------------------------------------------------------------
 
---- The connections to Ring, opened at first use.
+--- The connections to Ring, opened at first use. Raises where their answers cannot be waited for.
 ---@return userdata? transport
 ---@return ringlink.Error?
 function Client:open_transport()
   if self.closed then return errors.fail("closed") end
+  self.runtime.check_may_wait()
   if self.transport then return self.transport end
   local options = self.options
-  local transport, code, detail = core.transport({
+  local transport, code, detail = self.runtime.open_transport({
     ca_file = options.ca_file, proxy = options.proxy, client_cert = options.client_cert,
     client_key = options.client_key, connect_timeout_ms = options.connect_timeout_ms,
     allow_http_loopback = options.allow_http_loopback, user_agent = options.user_agent,
@@ -114,9 +98,14 @@ end
 ---@param transport userdata
 function Client:drop_transport(transport)
   if transport == nil or self.transport ~= transport then return end
-  loop.forget(transport)
-  transport:close()
   self.transport = nil
+  self.runtime.drop_transport(transport)
+end
+
+--- Who this client is to others that share its store. A process that was forked is another one.
+---@return string
+function Client:owner()
+  return ("%s-%d"):format(self.instance, core.process_id())
 end
 
 --- A random number in [0, 1).
@@ -393,9 +382,15 @@ end
 --- Waits for open critical sections, then gives everything back. Later calls answer `closed`.
 function Client:close()
   if self.closed then return end
-  await_sections(self)
-  tokens.flush(self)
+  repeat
+    await_sections(self)
+    pair.flush(self)
+  until next(self.flights) == nil              -- others go on while the store is waited for
+  if self.closed then return end               -- one of them closed it
   self.closed = true
+  if next(self.unsaved) then
+    self.log("error", "closed with tokens that the store did not take; they are lost")
+  end
   self:drop_transport(self.transport)
   for _, secret in ipairs(self.options.client_secret) do secret:wipe() end
   self.vault:close()

@@ -184,6 +184,14 @@ function M.is_unreadable(value)
   return M.is(value) and (value.code == "store_key" or value.code == "store_corrupt")
 end
 
+--- Whether a raised value is the interruption by which the standalone interpreter ends a program, in
+--- whatever runs.
+---@param value any
+---@return boolean
+function M.is_interruption(value)
+  return type(value) == "string" and value:find("interrupted!$") ~= nil
+end
+
 local LIBRARY = debug.getinfo(1, "S").source:match("^(.*[/\\])errors%.lua$")
 
 local function is_ours(info)

@@ -8,6 +8,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
+local pair = require "ringlink.pair"
 local ring = require "ringlink.ring"
 local tokens = require "ringlink.tokens"
 
@@ -86,12 +87,16 @@ local function unfinished(client, key, life_ms, err)
     .. "within its %d s"):format(life_ms / 1000))
 end
 
+-- A store may have written the pair although it said that it could not.
 local function commit(client, notes, key, columns)
-  return grants.apply(client, notes, key, "exchanged", { changes = columns })
+  local function event(row)
+    return row.fingerprint ~= columns.fingerprint and "exchanged" or nil
+  end
+  return grants.apply(client, notes, key, event, { changes = columns })
 end
 
 local function exchange_section(client, notes, key)
-  local row, err = tokens.load(client, notes, key)
+  local row, err = pair.load(client, notes, key)
   if not row then return nil, err end
   if row.state ~= "exchanging" then return row end
   local in_doubt = row.sent_ms ~= nil
@@ -106,10 +111,10 @@ local function exchange_section(client, notes, key)
     need_refresh = true,
     deadline_ms = client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms) })
   if answer then
-    local columns = tokens.columns(client, key, answer)
+    local columns = pair.columns(client, key, answer)
     columns.ring_date_ms = answer.ring_date_ms
     columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
-    return tokens.save(client, notes, key, { write = commit, columns })
+    return pair.save(client, notes, key, { write = commit, columns })
   end
   cause.ambiguous = cause.ambiguous or in_doubt or nil
   if cause.title ~= "invalid_grant" then return unfinished(client, key, code_life_ms(row), cause) end
@@ -135,7 +140,9 @@ local function identify_section(client, notes, key)
   local me, cause = tokens.me(client, key)
   if not me then
     if cause.code == "not_found" and cause.status == 404 then
-      grants.apply(client, notes, key, "identify_refused", { changes = { failure = "not_found" } })
+      local failed = grants.apply(client, notes, key, "identify_refused",
+        { changes = { failure = "not_found" } })
+      if failed then notes[#notes + 1] = { "failed", client:handle(key, failed), cause } end
     end
     return nil, cause
   end

@@ -5,43 +5,121 @@
 -- closure over whoever asked first: when that caller goes away, the section still ends and everybody
 -- else gets its result.
 -- Hooks never run inside a section: what they are to be told is noted, and told by the caller that
--- started the outermost section, once everything is stored.
+-- started the outermost section, once everything is stored. What a row owes them (grants) is settled
+-- after that.
+-- Who runs what is kept by coroutine: `client.sections` maps each to the section it is in, or to what
+-- stands for one while `work` is at it.
+
+local errors = require "ringlink.errors"
+local grants = require "ringlink.grants"
 
 local M = {}
 
 local unpack = table.unpack or unpack
 
-local LEASE_MARGIN_MS = 15000          -- a lease outlives the longest operation under it
-local LEASE_CALLS = 4                  -- calls that one section may make, each with its deadline
+-- How long a lease lasts: from the beginning of one call (every one prolongs the leases around it
+-- that are not new any more) to that of the next. In between lie the call, with its deadline, and what
+-- is stored or waited for after it, as long again.
+local LEASE_DEADLINES = 2
+local LEASE_MARGIN_MS = 15000
+local LEASE_NEW_MS = 5000              -- less than the margin
 local LEASE_POLL_S = 0.25
 
-local function take_lease(client, key)
-  local ttl_ms = LEASE_CALLS * client.options.deadline_ms + LEASE_MARGIN_MS
+---@class ringlink.Flight
+---@field key string?          its lease; none for what merely stands for a section
+---@field notes table[]?       what hooks are to be told at its end; without, they are told at once
+---@field background boolean?  whoever began it lets its calls give way to others
+---@field patient boolean?     somebody waits until other processes give the lease back
+---@field waiting ringlink.Flight[]? sections that wait for this one
+---@field leased_ms integer?   when its lease was taken or prolonged
+---@field task ringlink.Task?
+
+local function here()
+  return coroutine.running() or "main"
+end
+
+-- Leases --------------------------------------------------------------------------------------
+
+local function lease(client, flight)
+  local ttl_ms = LEASE_DEADLINES * client.options.deadline_ms + LEASE_MARGIN_MS
+  local taken, remaining_ms = client.store:lease(flight.key, client:owner(), ttl_ms)
+  if taken then flight.leased_ms = client.clock.monotonic_ms() end
+  return taken, remaining_ms
+end
+
+-- A section that waits for another one keeps its own lease meanwhile. One that cannot be prolonged
+-- runs out, as one of a process that was stopped does: what is stored is safe then too.
+local function prolong(client, flight)
+  if flight == nil then return true end
+  local since_ms, kept = flight.leased_ms, true
+  if since_ms and client.clock.monotonic_ms() - since_ms >= LEASE_NEW_MS then
+    kept = errors.catch(lease, client, flight) ~= false
+  end
+  for _, outer in ipairs(flight.waiting or {}) do prolong(client, outer) end
+  return kept
+end
+
+local function take_lease(client, flight)
   while true do
-    local taken, remaining_ms = client.store:lease(key, client.owner, ttl_ms)
-    if taken then return end
+    local taken, remaining_ms = lease(client, flight)
+    if taken or not flight.patient then return taken end
     client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
+    prolong(client, flight)
   end
 end
 
-local function leave(client, key, co)
-  client.flights[key] = nil
-  client.noting[co] = nil
+--- Keeps the leases of the sections around the caller: a call begins.
+---@param client ringlink.Client
+---@return boolean kept false when another process has the lease of the innermost
+function M.prolong(client)
+  return prolong(client, client.sections[here()])
 end
 
-local function body(client, key, flight, fn, ...)
-  local co, results = coroutine.running(), nil
-  client.noting[co] = flight.notes
+-- Hooks ---------------------------------------------------------------------------------------
+
+-- Each note is a hook's name and what it is told; with `owing` a row owed this, or one that follows.
+local function tell_all(client, notes)
+  for _, note in ipairs(notes) do client.hooks:tell(unpack(note, 1, note.n or #note)) end
+  for _, note in ipairs(notes) do
+    if note.owing then grants.settle(client, note.owing) end
+  end
+end
+
+--- Tells the hooks what was noted, as soon as no section is open around the caller.
+---@param client ringlink.Client
+---@param notes table[]
+function M.tell(client, notes)
+  local outer = client.sections[here()]
+  if not (outer and outer.notes) then return tell_all(client, notes) end
+  for _, note in ipairs(notes) do outer.notes[#outer.notes + 1] = note end
+end
+
+--- Tells a hook, or, inside a section, notes it for the end of it.
+---@param client ringlink.Client
+---@param name string
+function M.note(client, name, ...)
+  M.tell(client, { { n = select("#", ...) + 1, name, ... } })
+end
+
+-- Sections ------------------------------------------------------------------------------------
+
+local function leave(client, flight, co)
+  client.flights[flight.key] = nil
+  client.sections[co] = nil
+end
+
+local function body(client, flight, fn, ...)
+  local co, results = here(), nil
+  client.sections[co] = flight
+  local function keep(...) results = { n = select("#", ...), ... } end
   local function section(...)
-    take_lease(client, key)
-    results = { n = 0 }
-    local function keep(...) results = { n = select("#", ...), ... } end
+    if not take_lease(client, flight) then return keep(errors.fail("in_progress")) end
     local ok, failure = pcall(function(...) keep(fn(client, flight.notes, ...)) end, ...)
-    pcall(client.store.release, client.store, key, client.owner)   -- else it runs out by itself
+    pcall(client.store.release, client.store, flight.key, client:owner())   -- else it runs out by itself
     if not ok then error(failure, 0) end
   end
   local ok, failure = pcall(section, ...)
-  leave(client, key, co)
+  leave(client, flight, co)
   if not ok then error(failure, 0) end
   return unpack(results, 1, results.n)
 end
@@ -54,20 +132,38 @@ function M.is_under_way(client, key)
   return client.flights[key] ~= nil
 end
 
---- Tells a hook, or, inside a section, notes it for the end of it.
----@param client ringlink.Client
----@param name string
-function M.note(client, name, ...)
-  local outer = client.noting[coroutine.running() or "main"]
-  if outer == nil then return client.hooks:tell(name, ...) end
-  outer[#outer + 1] = { n = select("#", ...) + 1, name, ... }
+-- One that somebody has come to wait for since it began is that no more.
+local function is_background(flight)
+  if not (flight and flight.background) then return false end
+  for _, outer in ipairs(flight.waiting or {}) do
+    if not is_background(outer) then return false end
+  end
+  return true
 end
 
---- Tells the hooks what was noted, as soon as no section is open around the caller.
+--- Whether the caller's calls to Ring are for nobody who waits.
 ---@param client ringlink.Client
----@param notes table[]
-function M.tell(client, notes)
-  for _, note in ipairs(notes) do M.note(client, unpack(note, 1, note.n or #note)) end
+---@return boolean
+function M.is_background(client)
+  return is_background(client.sections[here()])
+end
+
+local function finish(client, co, before, ok, ...)
+  client.sections[co] = before
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- Runs a function whose calls to Ring, and those of the sections it begins, give way to others. With
+--- `notes` the hooks are not told but noted there.
+---@param client ringlink.Client
+---@param notes table[]?
+---@param fn function
+function M.in_background(client, notes, fn, ...)
+  local co = here()
+  local before = client.sections[co]
+  client.sections[co] = { background = true, notes = notes }
+  return finish(client, co, before, pcall(fn, ...))
 end
 
 -- What was stored before a section failed is told too. A wait that was given up tells nothing: the
@@ -78,18 +174,40 @@ local function tell_and_return(client, flight, ok, ...)
   return ...
 end
 
+local function join(client, flight, outer)
+  if outer == nil then flight.background = false end
+  flight.waiting[#flight.waiting + 1] = outer
+  return client.runtime.join(flight.task)
+end
+
+local function run(client, key, patient, fn, ...)
+  local outer = client.sections[here()]
+  local flight = client.flights[key]
+  if flight then
+    flight.patient = flight.patient or patient
+    return join(client, flight, outer)
+  end
+  client.runtime.check_may_wait()
+  flight = { key = key, notes = {}, waiting = {}, patient = patient, background = is_background(outer) }
+  client.flights[key] = flight
+  flight.task = client.runtime.critical(body, client, flight, fn, ...)
+  return tell_and_return(client, flight, pcall(join, client, flight, outer))
+end
+
 --- Runs a critical section under a lease, or waits for the one under way with the same key.
 ---@param client ringlink.Client
 ---@param key string
 ---@param fn fun(client: ringlink.Client, notes: table[], ...): any a function of a module
 function M.run(client, key, fn, ...)
-  local flight = client.flights[key]
-  if flight then return client.runtime.join(flight.task) end
-  client.runtime.check_may_wait()
-  flight = { notes = {} }
-  client.flights[key] = flight
-  flight.task = client.runtime.critical(body, client, key, flight, fn, ...)
-  return tell_and_return(client, flight, pcall(client.runtime.join, flight.task))
+  return run(client, key, true, fn, ...)
+end
+
+--- The same; but while another process has the lease, it ends at once with `nil, in_progress`.
+---@param client ringlink.Client
+---@param key string
+---@param fn fun(client: ringlink.Client, notes: table[], ...): any a function of a module
+function M.try(client, key, fn, ...)
+  return run(client, key, false, fn, ...)
 end
 
 return M

@@ -4,6 +4,8 @@
 -- flags, time_ms, code_ms) change only through the core's link machine; tokens, code, nonce, user
 -- and identifier are sealed. Which grant is an account's current one is derived, never stored, so it
 -- cannot disagree with the rows.
+-- What a partner must hear of is written together with it: the column `owed` names the hook until it
+-- was told, and a row that owes one is due. So the process that finds out may die in between.
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
@@ -17,6 +19,9 @@ local REFRESH_SPREAD = 0.1               -- daily refreshes are spread over the 
 
 --- Put into `changes` to take a column away.
 M.NONE = {}
+
+-- The hook that a row owes which has come to such an end.
+local OWED = { relink = "relink_required", failed = "failed", unlinked = "unlinked" }
 
 --- The key of a grant's row.
 ---@param client ringlink.Client
@@ -70,8 +75,10 @@ local DUE = {
   unlinked = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
 }
 
+-- Whoever found out what is owed is given the time to tell it.
 local function due_ms(client, row)
   local due = DUE[row.state](client, row)
+  if row.owed then due = math.min(due or math.huge, row.updated_ms + client.options.deadline_ms) end
   return due and math.floor(math.max(due, row.not_before_ms or 0))
 end
 
@@ -155,7 +162,7 @@ function M.update(client, key, change)
 end
 
 local WIPED = { access = M.NONE, refresh = M.NONE, fingerprint = M.NONE, intent = M.NONE,
-  code = M.NONE, nonce = M.NONE }
+  intent_ms = M.NONE, intent_owner = M.NONE, code = M.NONE, nonce = M.NONE }
 local WIPING = { failed = true, superseded = true, unlinked = true }
 local SETTLED = { completed = true, unclaimed = true }
 
@@ -167,7 +174,10 @@ local function transition(client, row, event, arg)
   local sound, broken = core.link_check(link)
   assert(sound, broken)
   link.base, link.resume = link.base or M.NONE, link.resume or M.NONE
-  if link.state ~= row.state then link.put_offs, link.not_before_ms = M.NONE, M.NONE end
+  if link.state ~= row.state then
+    link.put_offs, link.not_before_ms = M.NONE, M.NONE
+    link.owed = OWED[link.state] or M.NONE
+  end
   if WIPING[link.state] then put_all(link, WIPED) end
   if SETTLED[link.state] then link.nonce = M.NONE end
   return link
@@ -201,9 +211,41 @@ function M.apply(client, notes, key, event, more)
   end)
   if not row then return nil, err end
   if from ~= row.state then
-    notes[#notes + 1] = { "transition", client:handle(key, row), from, row.state }
+    notes[#notes + 1] = { "transition", client:handle(key, row), from, row.state,
+      owing = row.owed and { key = key, hook = row.owed } or nil }
   end
   return row
+end
+
+--- The hooks have heard what a row owed them. A store that does not take it lets them hear it again.
+---@param client ringlink.Client
+---@param owing { key: string, hook: string }
+function M.settle(client, owing)
+  errors.catch(M.update, client, owing.key, function(row)
+    return row.owed == owing.hook and { owed = M.NONE, not_before_ms = M.NONE } or nil
+  end)
+end
+
+--- Takes it upon the caller to tell what a row owes; for a while nobody else does.
+---@param client ringlink.Client
+---@param key string
+---@return table? row nil when there is nothing (any more) to tell
+function M.take_owed(client, key)
+  return M.update(client, key, function(row)
+    local now = client.clock.now_ms()
+    if not row.owed or (row.not_before_ms or 0) > now then return nil end
+    return { not_before_ms = now + client.options.deadline_ms }
+  end)
+end
+
+--- The error that a row has come to its end with, as far as it is kept.
+---@param row table
+---@return ringlink.Error?
+function M.problem_of(row)
+  local code = row.state == "relink" and (row.relink_code or "relink_required") or row.failure
+  if not code then return nil end
+  return errors.new(code, { stage = row.state == "relink" and "refresh" or row.account and "link" or "exchange",
+    ambiguous = code:find("_outcome_unknown$") and true or nil })
 end
 
 --- Keeps a grant out of `work` for a while after a failure.

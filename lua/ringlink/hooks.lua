@@ -9,7 +9,7 @@ local M = {}
 
 local NAMES = {}
 for name in ([[exchanged matched before_confirm awaiting configure before_complete completed failed
-  transition token_rotated refresh_failed relink_required unlinked reassign webhook request response
+  transition token_rotated refresh_failed refresh_overdue relink_required unlinked reassign webhook request response
   audit]]):gmatch("%S+") do
   NAMES[name] = true
 end

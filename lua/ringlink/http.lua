@@ -13,6 +13,8 @@ local url = require "ringlink.url"
 local M = {}
 
 local LIMITER_BLOCK_MS_MAX = 60000     -- one answer holds up everybody's calls no longer than this
+local RESERVE = 0.5                    -- of the calls of a second: what `work` leaves to who waits
+local PATIENCE = 0.5                   -- of the time a call has: so long it gives way to others
 
 ---@class ringlink.Call
 ---@field stage string         names the step in errors and logs
@@ -64,10 +66,19 @@ local function send(client, call)
   return client.runtime.await(transport, ticket)
 end
 
+-- What nobody waits for gives way to others, but not until it fails.
+local function reserve_of(client, call, since_ms, now)
+  local patient_ms = (call.deadline_ms - since_ms) * PATIENCE
+  if not flight.is_background(client) or now - since_ms >= patient_ms then return 0 end
+  return math.ceil(client.options.rate_limit_per_s * RESERVE)
+end
+
 local function await_turn(client, call)
+  local since_ms = client.clock.monotonic_ms()
   while true do
     local now = client.clock.monotonic_ms()
-    local wait_ms = now <= call.deadline_ms and client.limiter:take(now) or 0
+    local reserve = reserve_of(client, call, since_ms, now)
+    local wait_ms = now <= call.deadline_ms and client.limiter:take(now, reserve) or 0
     if now + wait_ms > call.deadline_ms then
       return errors.fail("rate_limited", { stage = call.stage, retry_after = wait_ms / 1000,
         detail = "the local limit leaves no turn before the deadline" })
@@ -209,6 +220,7 @@ end
 ---@return ringlink.Error? err `ambiguous` when Ring may have done it
 function M.call(client, call)
   call.deadline_ms = call.deadline_ms or M.deadline(client)
+  flight.prolong(client)
   local state = { attempts = 0, lost = 0, maybe_before = false,
     started_ms = client.clock.monotonic_ms() }
   while true do

@@ -17,6 +17,7 @@ local M = {}
 
 local STEPS_MAX = 16                -- a link that needs more is going round in circles
 local MATCH_POLL_S = 0.25
+local LOOKS_MAX = 3                 -- after somebody else's claim came first
 local TURN_S = 0.01
 
 ---@class ringlink.Link
@@ -195,26 +196,29 @@ end
 local function join_or_take(client, claimant, among_held)
   local own = claim.find_own(client, claimant)
   if own then return own.key end
-  local key, err, held = claim.take(client, claimant, among_held)
+  local key, err, held, beaten = claim.take(client, claimant, among_held)
   if key then return key end
   own = claim.find_own(client, claimant)         -- somebody else was faster with this very nonce
   if own then return own.key end
-  return nil, err, held
+  return nil, err, held, beaten
 end
 
 -- The grant that a nonce opens, claimed for the user who brought it. The account may come late, for
--- `wait_s`; an attempt of the same user that was left half way is brought to its end first.
+-- `wait_s`; an attempt of the same user that was left half way is brought to its end first; where
+-- another claim came first, what became of it is looked at.
 local function claimed(client, claimant, wait_s)
   local give_up_ms = client.clock.monotonic_ms() + wait_s * 1000
-  local tried, problem
+  local tried, problem, looks = false, nil, 0
   local among_held = true                        -- once: what is linked does not become so by waiting
   while true do
-    local key, err, held = join_or_take(client, claimant, among_held)
+    local key, err, held, beaten = join_or_take(client, claimant, among_held)
     if key then return key end
-    among_held = held ~= nil
+    among_held = held ~= nil or beaten
     if held and not tried then
       tried = true
       problem = select(2, M.conduct(client, held, { goal = "awaiting" }))
+    elseif beaten and looks < LOOKS_MAX then
+      looks = looks + 1
     elseif err.code ~= "no_unclaimed_match" or client.clock.monotonic_ms() >= give_up_ms then
       err.cause = err.cause or problem
       return nil, err

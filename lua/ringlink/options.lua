@@ -299,9 +299,7 @@ local function read_one(spec, given, options)
 end
 
 local function with_default_clock(given, default_clock)
-  local clock = given.clock ~= nil and read.clock("clock", given.clock) or default_clock
-  clock.sleep = clock.sleep or default_clock.sleep
-  return clock
+  return given.clock ~= nil and read.clock("clock", given.clock) or default_clock
 end
 
 local function check_store_key(given)
@@ -324,8 +322,9 @@ end
 
 --- Reads and checks the options of `ringlink.new`.
 ---@param given any
----@param default_clock { now_ms: function, monotonic_ms: function, sleep: function }
----@return table options complete, secrets in C memory
+---@param default_clock { now_ms: function, monotonic_ms: function }
+---@return table options complete, secrets in C memory; `clock.sleep` is left to the runtime unless
+--- it was given
 function M.read(given, default_clock)
   if type(given) ~= "table" then errors.misuse("new needs a table of options") end
   refuse_unknown(given)

@@ -26,6 +26,9 @@ end
 
 local function sync(self)
   local delta = self.client.store:unclaimed(self.change)
+  if delta.change < self.change then             -- set back to a backup: what was learned is void
+    self.entries, delta = {}, self.client.store:unclaimed(0)
+  end
   for _, key in ipairs(delta.gone) do self.entries[key] = nil end
   for _, found in ipairs(delta.rows) do
     self.entries[found.key] = { key = found.key, id = found.row.account,
@@ -57,8 +60,10 @@ local function held_entries(store)
   local entries = {}
   for _, state in ipairs(HELD_STATES) do
     for _, found in ipairs(store:find({ state = state, limit = HELD_SCAN_MAX })) do
-      entries[#entries + 1] = { key = found.key, id = found.row.account, row = found.row,
-        created_ms = found.row.created_ms }
+      local row = found.row
+      if row.account then            -- else its tokens were refused before users/me told whose it is
+        entries[#entries + 1] = { key = found.key, id = row.account, row = row, created_ms = row.created_ms }
+      end
     end
   end
   return entries

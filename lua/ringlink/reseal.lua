@@ -111,6 +111,7 @@ function M.reseal(client, progress)
   run.progress(0, run.total)
   reseal_rows(client, run)
   reseal_events(client, run)
+  client.store:renew()
   if run.problem then return nil, said(run) end
   return run.done
 end

@@ -190,7 +190,7 @@ end
 
 local function next_owner(client)
   client.event_owners = client.event_owners + 1
-  return client.owner .. "/" .. client.event_owners
+  return client:owner() .. "/" .. client.event_owners
 end
 
 local function store_event(client, event, body)

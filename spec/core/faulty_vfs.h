@@ -13,6 +13,7 @@ typedef struct faulty_state {
     bool for_ever;  /* and all after it */
     int code;       /* what a write then answers; a sync answers SQLITE_IOERR_FSYNC */
     bool read_only; /* files cannot be opened for writing */
+    bool no_sync;   /* syncs are counted, and not waited for: nothing here outlives a crash */
 } faulty_state;
 
 extern faulty_state faulty_vfs;

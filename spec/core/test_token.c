@@ -1,4 +1,4 @@
-/* Token lifetimes: hostile expires_in, windows and their clamp, clocks that step. */
+/* Token lifetimes: hostile expires_in, windows and their clamp, clocks that step, warnings. */
 #include "support.h"
 
 #include <math.h>
@@ -137,6 +137,54 @@ static void never_usable_once_expired(void **state) {
     }
 }
 
+/* Of whatever numbers: the window begins where the verdict stops being fresh. */
+static void the_early_window_begins_where_it_says(void **state) {
+    (void)state;
+    assert_int_equal(rlk_token_early_from(now, now + 14400000, 300000), now + 14400000 - 300000);
+    assert_int_equal(rlk_token_early_from(now, now + 100000, 300000), now + 75000);
+    assert_int_equal(rlk_token_early_from(now, now + 100000, -1), now + 100000);
+    assert_true(rlk_token_early_from(INT64_MAX, INT64_MIN, INT64_MAX) == INT64_MIN);
+    uint64_t seed = random_seed();
+    for (int i = 0; i < 20000; i++) {
+        const int64_t lifetime_ms = 1 + (int64_t)random_below(&seed, 100000000);
+        const int64_t early_ms = (int64_t)random_below(&seed, 10000000);
+        const int64_t from = rlk_token_early_from(now, now + lifetime_ms, early_ms);
+        const int64_t expires_ms = now + lifetime_ms;
+        assert_int_equal(rlk_token_judge(now, expires_ms, from - 1, early_ms, 0), RLK_TOKEN_FRESH);
+        assert_int_not_equal(rlk_token_judge(now, expires_ms, from, early_ms, 0), RLK_TOKEN_FRESH);
+    }
+}
+
+static void warnings_come_in_stages(void **state) {
+    (void)state;
+    static const int64_t first_days[] = {0, 7, 14, 21, 25, 26, 27, 28, 29, 30, 31, 60};
+    static const int64_t stages[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 39};
+    for (size_t i = 0; i < COUNT_OF(stages); i++) {
+        const int64_t at_ms = now + first_days[i] * RLK_DAY_MS;
+        assert_int_equal(rlk_token_overdue_stage(now, at_ms), stages[i]);
+        if (i > 0) assert_true(rlk_token_overdue_stage(now, at_ms - 1) == stages[i] - 1);
+    }
+}
+
+static void stages_survive_any_clock(void **state) {
+    (void)state;
+    assert_int_equal(rlk_token_overdue_stage(now, now - 100 * RLK_DAY_MS), 0);
+    assert_int_equal(rlk_token_overdue_stage(INT64_MAX, INT64_MIN), 0);
+    assert_true(rlk_token_overdue_stage(INT64_MIN, INT64_MAX) > 1000);
+}
+
+static void the_end_is_thirty_days_away(void **state) {
+    (void)state;
+    assert_int_equal(rlk_token_lapses_ms(now), now + 30 * RLK_DAY_MS);
+    assert_true(rlk_token_lapses_ms(INT64_MAX) == INT64_MAX);
+    assert_int_equal(rlk_token_days_left(now, now), 30);
+    assert_int_equal(rlk_token_days_left(now, now + 1), 29);
+    assert_int_equal(rlk_token_days_left(now, now + 29 * RLK_DAY_MS), 1);
+    assert_int_equal(rlk_token_days_left(now, now + 29 * RLK_DAY_MS + 1), 0);
+    assert_int_equal(rlk_token_days_left(now, now + 300 * RLK_DAY_MS), 0);
+    assert_int_equal(rlk_token_days_left(INT64_MIN, INT64_MAX), 0);
+}
+
 static void verdicts_have_names(void **state) {
     (void)state;
     assert_string_equal(rlk_token_verdict_name(RLK_TOKEN_FRESH), "fresh");
@@ -158,6 +206,10 @@ int main(void) {
         cmocka_unit_test(no_early_window_leaves_the_expiry),
         cmocka_unit_test(damaged_rows_are_renewed),
         cmocka_unit_test(never_usable_once_expired),
+        cmocka_unit_test(the_early_window_begins_where_it_says),
+        cmocka_unit_test(warnings_come_in_stages),
+        cmocka_unit_test(stages_survive_any_clock),
+        cmocka_unit_test(the_end_is_thirty_days_away),
         cmocka_unit_test(verdicts_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,11 +2,12 @@
 --
 -- The child says what it does by lines on its output; a test waits for a line or for its end, never
 -- for a time. Whatever still runs when a test is over is ended by `stop_all`, by its own id only.
+-- Codes and nonces go to it by its standard input: a command line can be read by everybody.
 
 local core = require "ringlink.core"
 local shell = require "support.shell"
 
-local PATIENCE_MS = 15000
+local PATIENCE_MS = 60000            -- nothing takes that long, on a busy machine either
 local TURN_MS = 5
 
 local M = {}
@@ -17,7 +18,7 @@ Child.__index = Child
 local started = {}
 
 local RUN = [[
-env LUA_PATH=%s LUA_CPATH=%s %s %s %s >%s/output 2>&1 </dev/null &
+env LUA_PATH=%s LUA_CPATH=%s %s %s %s >%s/output 2>&1 <%s/input &
 echo $! >%s/pid
 wait $!
 echo $? >%s/status
@@ -28,13 +29,16 @@ function M.interpreter()
   return os.getenv("RINGLINK_LUA") or (rawget(_G, "jit") and "luajit" or "lua5.4")
 end
 
---- Waits until `condition()` holds; fails, and says what was waited for, when it never does.
+--- Waits until `condition()` holds; fails, and says what was waited for, when it never does. `what` is
+--- text, or a function for what can only be said in the end.
 function M.wait_until(what, condition)
   local give_up_ms = core.monotonic_ms() + PATIENCE_MS
   while true do
     local answer = condition()
     if answer then return answer end
-    assert(core.monotonic_ms() < give_up_ms, "this never happened: " .. what)
+    if core.monotonic_ms() >= give_up_ms then
+      error("this never happened: " .. (type(what) == "function" and what() or what), 0)
+    end
     core.sleep_ms(TURN_MS)
   end
 end
@@ -47,14 +51,16 @@ local function content(path)
   return text
 end
 
---- Starts a script with arguments; `environment` is put before the command as it is.
+--- Starts a script with arguments; `words.input` is a list of lines for its standard input,
+--- `environment` is put before the command as it is.
 function M.start(script, words, environment)
   local directory = shell.make_directory()
   local quoted = {}
   for i, word in ipairs(words) do quoted[i] = shell.quote(word) end
+  shell.write(directory .. "/input", table.concat(words.input or {}, "\n"))
   shell.write(directory .. "/run", RUN:format(shell.quote(package.path), shell.quote(package.cpath),
     environment or "", M.interpreter(), shell.quote(script) .. " " .. table.concat(quoted, " "),
-    directory, directory, directory))
+    directory, directory, directory, directory))
   os.execute("sh " .. directory .. "/run >/dev/null 2>&1 </dev/null &")
   local child = setmetatable({ directory = directory }, Child)
   started[#started + 1] = child
@@ -69,6 +75,11 @@ function Child:output()
   return content(self.directory .. "/output")
 end
 
+--- For `wait_until`: what is waited for, and what the child has said when it did not happen.
+function Child:about(what)
+  return function() return ("%s; it said:\n%s"):format(what, self:output()) end
+end
+
 --- Its exit status, as the shell tells it, once it has ended.
 function Child:status()
   return tonumber(content(self.directory .. "/status"):match("^(%d+)\n"))
@@ -76,7 +87,7 @@ end
 
 --- Waits for a line.
 function Child:wait_for(line)
-  return M.wait_until(("the line %q; it said:\n%s"):format(line, self:output()), function()
+  return M.wait_until(self:about(("the line %q"):format(line)), function()
     local said = "\n" .. self:output()
     return said:find("\n" .. line .. "\n", 1, true) or (self:status() and error(said, 0))
   end)
@@ -84,7 +95,7 @@ end
 
 --- Waits for its end and returns its exit status and what it said.
 function Child:wait()
-  local status = M.wait_until("the child's end", function() return self:status() end)
+  local status = M.wait_until(self:about("the child's end"), function() return self:status() end)
   return status, self:output()
 end
 

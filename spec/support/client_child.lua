@@ -1,11 +1,12 @@
 -- A partner's process for specs that need one of their own: to be interrupted, or to have another
--- resolver. client_child.lua MODE API_URL CA_FILE CODE NONCE TIME. Says a line for each thing it does.
+-- resolver. client_child.lua MODE API_URL CA_FILE, and code, nonce and time as lines of its input. Says a
+-- line for each thing it does.
 
 local ringlink = require "ringlink"
 local world = require "support.world"
 
-local mode, api_url, ca_file, code, nonce, time =
-  arg[1], arg[2], arg[3], arg[4], arg[5], arg[6]
+local mode, api_url, ca_file = arg[1], arg[2], arg[3]
+local code, nonce, time = io.read(), io.read(), io.read()
 
 local function say(line)
   io.write(line, "\n")

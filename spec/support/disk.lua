@@ -8,26 +8,18 @@
 -- It takes only what a database could hold, so a secret that is not sealed cannot hide in a table.
 
 local assert = require "luassert"
-local core = require "ringlink.core"
 local guard = require "ringlink.store.guard"
 local memory = require "ringlink.store.memory"
 local offline = require "support.offline"
+local planted = require "support.planted"
 
 local M = {}
 
 local Disk = {}
 Disk.__index = Disk
 
---- The 32 bytes of key n, and its Base64 as the option takes it.
-function M.key_bytes(n) return (string.char(64 + n)):rep(32) end
-
---- Bytes as padded Base64.
-function M.base64(bytes)
-  local text = core.base64url(bytes):gsub("-", "+"):gsub("_", "/")
-  return text .. ("="):rep(-#text % 4)
-end
-
-function M.key(n) return M.base64(M.key_bytes(n)) end
+--- The 32 bytes of key n, Base64, and the key as the option takes it.
+M.key_bytes, M.base64, M.key = planted.store_key_bytes, planted.base64, planted.store_key
 
 --- An empty disk; `failing` may be set to a function(name) that is asked before each call.
 function M.new(clock)
@@ -66,6 +58,27 @@ function Disk:client(keys, more)
   local options = { store = self:store(), store_key = keys, clock = self.clock }
   for name, value in pairs(more or {}) do options[name] = value end
   return (offline.client(options))
+end
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local out = {}
+  for name, item in pairs(value) do out[name] = copy(item) end
+  return out
+end
+
+--- All that is in it now, for `set_back`.
+function Disk:keep()
+  local kept = {}
+  for name, value in pairs(self.memory) do
+    if name ~= "clock" then kept[name] = copy(value) end
+  end
+  return kept
+end
+
+--- Undoes whatever was written since.
+function Disk:set_back(kept)
+  for name, value in pairs(kept) do self.memory[name] = copy(value) end
 end
 
 --- A row as it lies there, and its version.

@@ -11,13 +11,14 @@ local assert = require "luassert"
 local core = require "ringlink.core"
 local grants = require "ringlink.grants"
 local json = require "ringlink.json"
+local pair = require "ringlink.pair"
+local planted = require "support.planted"
 local ringlink = require "ringlink"
-local tokens = require "ringlink.tokens"
 
 local M = {
   client_id = "app-under-test",
-  client_secret = "planted-client-secret-3f9c1b7e5d",
-  hmac_key = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
+  client_secret = planted.client_secret,
+  hmac_key = planted.hmac_key,
   now_ms = 1771130906289,
   token_lifetime_ms = 14400 * 1000,
   nobody = "http://127.0.0.1:1",       -- nobody listens there
@@ -66,7 +67,7 @@ local function step(client, key, event, changes)
 end
 
 local function token_columns(client, key, now, expires_ms)
-  return tokens.columns(client, key, {
+  return pair.columns(client, key, {
     access_token = "planted-access-token-" .. core.hex(core.random(8)),
     refresh_token = "planted-refresh-token-" .. core.hex(core.random(8)),
     obtained_ms = now, expires_ms = expires_ms or now + M.token_lifetime_ms, scope = "devices",
@@ -121,6 +122,8 @@ function M.grant(client, spec)
     step(client, key, LINKED[i], i == 1 and claim_columns(client, key, spec) or linked or nil)
   end
   if way[2] then step(client, key, way[2]) end
+  local owed = client.store:get(key).owed
+  if owed then grants.settle(client, { key = key, hook = owed }) end          -- as if it had been told
   return key
 end
 

@@ -1,17 +1,18 @@
 --- A partner whose processes share one directory: the store in it, the clock, and the sign to go.
 
 local core = require "ringlink.core"
+local planted = require "support.planted"
 local ringlink = require "ringlink"
 local shared_clock = require "support.shared_clock"
 local world = require "support.world"
 
 local M = {
-  store_key = ("QUFB"):rep(10) .. "QUE=",          -- 32 bytes
+  store_key = planted.store_key(1),
   deadline_ms = 3000,
 }
 
 --- How long a dead process can hold a lease, and a millisecond.
-M.lease_ms = 4 * M.deadline_ms + 15001
+M.lease_ms = 2 * M.deadline_ms + 15001
 
 local FINGERPRINT_DIGITS = 12
 

@@ -3,7 +3,7 @@
 
 local M = {}
 
-local INTERNAL = { open_transport = true, random_unit = true, count = true, handle = true,
+local INTERNAL = { open_transport = true, random_unit = true, owner = true, count = true, handle = true,
   link_of = true, identifier_of = true, drop_transport = true, may_use = true, grant = true }
 
 --- The README's text.

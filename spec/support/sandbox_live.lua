@@ -88,6 +88,20 @@ function partner:stop()
   process.run(process.line("rm", "-rf", "--", self.prefix))
 end
 
+local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+-- Tokens, codes and secrets go to curl by a file: a command line can be read by everybody.
+local function config_of(options)
+  local lines = {}
+  local function add(name, value) lines[#lines + 1] = ('%s = "%s"'):format(name, value:gsub('[\\"\n\r\t]', ESCAPES)) end
+  for _, header in ipairs(options.headers or {}) do add("header", header) end
+  for name, value in pairs(options.form or {}) do add("data-urlencode", name .. "=" .. value) end
+  if options.json then add("header", "Content-Type: application/json") end
+  if options.json then add("data-binary", cjson.encode(options.json)) end
+  add("url", options.url)
+  return table.concat(lines, "\n")
+end
+
 --- One request by the curl command.
 ---@param options table `{method, url, headers = {"Name: value"}, form, json, ca_file, args}`
 ---@return table reply `{status, headers, body, value, exit_text}`; status 0: no answer
@@ -95,12 +109,12 @@ function support.http(options)
   local arguments = { "curl", "-q", "-sS", "-i", "--noproxy", "*", "--max-time", "20", "-X", options.method or "GET" }
   local function add(...) for _, one in ipairs { ... } do arguments[#arguments + 1] = one end end
   if options.ca_file then add("--cacert", options.ca_file) end
-  for _, header in ipairs(options.headers or {}) do add("-H", header) end
-  for name, value in pairs(options.form or {}) do add("--data-urlencode", name .. "=" .. value) end
-  if options.json then add("-H", "Content-Type: application/json", "--data-binary", cjson.encode(options.json)) end
   for _, one in ipairs(options.args or {}) do add(one) end
-  add(options.url)
+  local config = os.tmpname()
+  process.write(config, config_of(options))
+  add("-K", config)
   local _, said = process.run(process.line((table.unpack or unpack)(arguments)))
+  os.remove(config)
   local reply = { status = 0, headers = {}, body = "", text = said }
   local head, body = said:gsub("\r", ""):match("^(HTTP/.-)\n\n(.*)$")
   if not head then head = said:gsub("\r", ""):match("^(HTTP/.*)$") end

@@ -1,5 +1,7 @@
 --- Looks for a text anywhere inside a value: keys, values, what `tostring` and error objects show.
 
+local sealed = require "ringlink.sealed"
+
 local M = {}
 
 local function shown(value, opened)
@@ -30,6 +32,17 @@ end
 --- The same, with sealed secrets opened.
 function M.find_opened(value, text)
   return find(value, text, true, "value", {})
+end
+
+--- Where a text lies in the rows of a client's store once their sealed fields are opened.
+function M.find_sealed(client, text)
+  local rows = client.store:find({})
+  for _, entry in ipairs(rows) do
+    for column, field in pairs(sealed.FIELDS) do
+      entry.row[column] = client.vault:open(entry.key, field, entry.row[column])
+    end
+  end
+  return M.find(rows, text)
 end
 
 return M

@@ -22,8 +22,10 @@ function M.succeeds(command)
   return good == true or good == 0
 end
 
-function M.make_directory()
-  return (M.run("mktemp -d"):gsub("%s+$", ""))
+--- A new directory for temporary files, among the others or in `parent`.
+function M.make_directory(parent)
+  local command = parent and "mktemp -d " .. M.quote(parent .. "/tmp.XXXXXXXXXX") or "mktemp -d"
+  return (M.run(command):gsub("%s+$", ""))
 end
 
 --- Removes what make_directory made.

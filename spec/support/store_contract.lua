@@ -63,6 +63,21 @@ return function(name, open)
         assert(store:put_if("k", { b = 3 }, version))
         assert.same({ b = 3 }, (store:get("k")))
       end)
+
+      for _, column in ipairs({ "kind", "state", "user", "account" }) do
+        it("may change in nothing but " .. column, function()
+          local row = { kind = "grant", state = "completed", user = "u", account = "a", due_ms = 10, n = 1 }
+          local version = insert("k", row)
+          for _, value in ipairs({ "another", "one more", false }) do
+            row[column] = value or nil
+            version = assert(store:put_if("k", row, version))
+            assert.same(row, (store:get("k")))
+            if value and column ~= "kind" then
+              assert.same({ "k" }, keys_of(store:find({ [column] = value })))
+            end
+          end
+        end)
+      end
     end)
 
     describe("put_if", function()

@@ -1,5 +1,6 @@
 --- Stores in temporary directories, for specs: SQLite ones, and their files as bytes.
 
+local core = require "ringlink.core"
 local shell = require "support.shell"
 local sqlite = require "ringlink.store.sqlite"
 
@@ -33,6 +34,29 @@ function M.files_beside(path)
     files[name] = shell.read(directory .. "/" .. name)
   end
   return files
+end
+
+--- What was written to a file and to those beside it, as a digest by name; the shared memory, which
+--- readers mark too, and empty files are left out.
+function M.written(path)
+  local digests = {}
+  for name, bytes in pairs(M.files_beside(path)) do
+    if bytes ~= "" and not name:find("%-shm$") then digests[name] = core.hex(core.sha256(bytes)) end
+  end
+  return digests
+end
+
+--- The rows of a file as they lie there, by key: version, columns, and of the data a digest.
+function M.raw_rows(path, client_id)
+  local db = assert(core.store_sqlite { path = path, client_id = client_id or M.client_id })
+  local result = db:run { { op = "find" } }[1]
+  db:close()
+  assert(not result.error, result.detail)
+  local rows = {}
+  for _, entry in ipairs(result.entries) do
+    rows[entry.key], entry.data = entry, core.hex(core.sha256(entry.data))
+  end
+  return rows
 end
 
 --- Removes what new_directory and new_path made.

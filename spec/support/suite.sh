@@ -14,6 +14,7 @@ log=$dir/$name.log
 limit_s=${RINGLINK_SUITE_LIMIT_S:-600}
 mkdir -p "$dir"
 
+ulimit -c 0 # a core dump would hold whatever secrets the process held
 began_s=$(date +%s)
 timeout --foreground --kill-after=10 "$limit_s" "$@" >"$log" 2>&1 </dev/null
 status=$?

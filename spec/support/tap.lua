@@ -1,10 +1,14 @@
 -- busted's results as TAP, a line as soon as a test ends: a crash leaves all that went before.
 --
 -- `#> name` announces a test (suite.sh shows it when the test never ends). Unlike busted's own TAP
--- handler this one survives a spec file that cannot be loaded, and counts that as a failure.
+-- handler this one survives a spec file that cannot be loaded, and counts that as a failure. The last
+-- test of every run is that no planted secret lay in anything the specs removed, or in a command line.
 local busted = require("busted")
 local base = require("busted.outputHandlers.base")
+local leaks = require("support.leaks")
 local pretty = require("pl.pretty")
+
+leaks.watch()
 
 local function say(text)
   io.write(text, "\n")
@@ -60,7 +64,14 @@ return function()
     return nil, true
   end
 
+  local function report_leaks()
+    local finder = leaks.shared()
+    for i, line in ipairs(finder.found) do complaints[i] = { message = line } end
+    report(#finder.found == 0 and "ok" or "not ok", "no planted secret in " .. finder:summary())
+  end
+
   local function on_finish()
+    if count > 0 then report_leaks() end          -- a run of no tests stays one
     say("1.." .. count)
     return nil, true
   end

@@ -19,7 +19,8 @@ static int new_limiter(lua_State *L) {
 }
 
 static int limiter_take(lua_State *L) {
-    l_pushint(L, rlk_limiter_take(check_limiter(L), l_checkms(L, 2)));
+    rlk_limiter *l = check_limiter(L);
+    l_pushint(L, rlk_limiter_take(l, l_checkms(L, 2), l_argms(L, 3, 0)));
     return 1;
 }
 

@@ -1,8 +1,9 @@
 /* core.store_sqlite{...}: see l_store_sqlite.h, and io/store_sqlite.h for what a store promises.
  *
  *   core.store_sqlite{path=, client_id=, busy_ms=} -> db | nil, code, detail
- *   db:run{ {op = "get", key = "k"}, ... } -> { {yes=, value=, entries = { {key=, data=, ...} }},
- * ... } db:scrub() -> boolean;  db:close()
+ *   db:run{ {op = "get", key = "k"}, ... }
+ *       -> { {yes=, value=, entries = { {key=, data=, ...}, ... }}, ... }
+ *   db:check(job);  db:scrub() -> boolean;  db:close()
  *
  * A job's fields are named as in io/store_sqlite.h. A job that failed gives {error=, detail=,
  * sqlite_code=}. The userdata owns its rlk_store; core == NULL means closed. Jobs point into Lua's
@@ -116,6 +117,17 @@ static rlk_store_job *read_jobs(lua_State *L, size_t count) {
     return jobs;
 }
 
+/* Raises for what is no job, before it waits to be run among others'. */
+static int check_job(lua_State *L) {
+    rlk_store_fields fields;
+    (void)check_self(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    (void)read_op(L, 1);
+    read_fields(L, 1, &fields);
+    return 0;
+}
+
 /* ---- Results out ---- */
 
 static void push_entry(lua_State *L, const rlk_store_fields *entry) {
@@ -204,7 +216,7 @@ static int close_store(lua_State *L) {
 
 void l_store_sqlite_register(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"run", run}, {"scrub", scrub}, {"close", close_store}, {NULL, NULL}};
+        {"run", run}, {"check", check_job}, {"scrub", scrub}, {"close", close_store}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", close_store}, {"__close", close_store}, {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
     static const luaL_Reg results_meta[] = {{"__gc", free_results}, {NULL, NULL}};

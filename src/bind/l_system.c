@@ -1,7 +1,12 @@
-/* What the machine gives: clocks, sleep, randomness, modes of files, and holding signals back.
+/* What the machine gives: clocks, sleep, randomness, the process's number, modes of files, and
+ * holding signals back.
  *
  * hold_signals and release_signals share one userdata as upvalue, so that a state that is closed
  * while holding puts the mask back. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <unistd.h>
+
 #include "bind/l_core.h"
 #include "bind/l_util.h"
 #include "core/limits.h"
@@ -30,6 +35,11 @@ static int system_boot_id(lua_State *L) {
     const rlk_err e = rlk_clock_boot_id(id);
     if (e != RLK_OK) return l_pushfail(L, e, "the system tells no boot id");
     lua_pushstring(L, id);
+    return 1;
+}
+
+static int system_process_id(lua_State *L) {
+    l_pushint(L, getpid());
     return 1;
 }
 
@@ -79,11 +89,15 @@ static int signals_gc(lua_State *L) {
 }
 
 void l_system_register(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"now_ms", system_now_ms},       {"monotonic_ms", system_monotonic_ms},
-        {"sleep_ms", system_sleep_ms},   {"random", system_random},
-        {"file_mode", system_file_mode}, {"boottime_ms", system_boottime_ms},
-        {"boot_id", system_boot_id},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"now_ms", system_now_ms},
+                                         {"monotonic_ms", system_monotonic_ms},
+                                         {"sleep_ms", system_sleep_ms},
+                                         {"random", system_random},
+                                         {"file_mode", system_file_mode},
+                                         {"boottime_ms", system_boottime_ms},
+                                         {"boot_id", system_boot_id},
+                                         {"process_id", system_process_id},
+                                         {NULL, NULL}};
     static const luaL_Reg signals[] = {{"hold_signals", system_hold_signals},
                                        {"release_signals", system_release_signals},
                                        {NULL, NULL}};

@@ -1,4 +1,4 @@
-/* core.token_times, core.token_verdict, core.check_time: lifetimes and freshness. */
+/* core.token_*, core.check_time: lifetimes, freshness, and how long a refresh is overdue. */
 #include "bind/l_core.h"
 #include "bind/l_util.h"
 #include "core/limits.h"
@@ -29,6 +29,21 @@ static int token_verdict(lua_State *L) {
     return 1;
 }
 
+static int token_early_from(lua_State *L) {
+    l_pushint(L, rlk_token_early_from(l_checkms(L, 1), l_checkms(L, 2), l_checkms(L, 3)));
+    return 1;
+}
+
+/* stage, lapses_ms, days_left */
+static int token_overdue(lua_State *L) {
+    const int64_t refreshed_ms = l_checkms(L, 1);
+    const int64_t now_ms = l_checkms(L, 2);
+    l_pushint(L, rlk_token_overdue_stage(refreshed_ms, now_ms));
+    l_pushint(L, rlk_token_lapses_ms(refreshed_ms));
+    l_pushint(L, rlk_token_days_left(refreshed_ms, now_ms));
+    return 3;
+}
+
 /* The time is the wire's text; the rest is the caller's. */
 static int check_time(lua_State *L) {
     rlk_span text = {NULL, 0};
@@ -48,6 +63,8 @@ static int check_time(lua_State *L) {
 void l_token_register(lua_State *L) {
     static const luaL_Reg functions[] = {{"token_times", token_times},
                                          {"token_verdict", token_verdict},
+                                         {"token_early_from", token_early_from},
+                                         {"token_overdue", token_overdue},
                                          {"check_time", check_time},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);

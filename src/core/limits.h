@@ -21,6 +21,10 @@ enum {
     RLK_TOKEN_LIFETIME_S_MAX = 86400,    /* when it is absurdly large */
     RLK_TOKEN_MANDATORY_MS = 60000,      /* the last minute: everybody waits */
 
+    RLK_REFRESH_LIFETIME_DAYS = 30, /* contract 4: about; a refresh token that is not used lapses */
+    RLK_OVERDUE_DAYS_STEP = 7,      /* one that could not be used is warned of this often... */
+    RLK_OVERDUE_DAYS_DAILY = 25,    /* ...and from here on every day */
+
     RLK_BACKOFF_MS_MIN = 1000,
     RLK_BACKOFF_MS_MAX = 60000,
     RLK_RETRY_COUNT_MAX = 16,
@@ -38,6 +42,8 @@ enum {
 /* The last millisecond of the year 9999: every wall-clock time lies in 0 to this, so that sums of
  * a time and a bounded span never overflow. */
 #define RLK_TIME_MS_MAX INT64_C(253402300799999)
+
+#define RLK_DAY_MS INT64_C(86400000)
 
 _Static_assert((int64_t)RLK_BACKOFF_MS_MIN << RLK_RETRY_COUNT_MAX <= INT32_MAX, "doubling fits");
 

@@ -9,6 +9,9 @@
 _Static_assert(RLK_TOKEN_LIFETIME_S_MIN <= RLK_TOKEN_LIFETIME_S_DEFAULT &&
                    RLK_TOKEN_LIFETIME_S_DEFAULT <= RLK_TOKEN_LIFETIME_S_MAX,
                "the default lies in the bounds");
+_Static_assert(RLK_OVERDUE_DAYS_STEP < RLK_OVERDUE_DAYS_DAILY &&
+                   RLK_OVERDUE_DAYS_DAILY < RLK_REFRESH_LIFETIME_DAYS,
+               "the warnings come before the end");
 
 static double believed_s(double s) {
     if (isnan(s)) return RLK_TOKEN_LIFETIME_S_DEFAULT;
@@ -51,11 +54,19 @@ double rlk_token_seconds_parse(rlk_span text) {
     return negative ? -value : value;
 }
 
+static int64_t early_window_ms(int64_t obtained_ms, int64_t expires_ms, int64_t early_ms) {
+    const int64_t lifetime_ms = rlk_ms_max(0, rlk_ms_sub(expires_ms, obtained_ms));
+    return rlk_ms_min(rlk_ms_max(0, early_ms), lifetime_ms / 4);
+}
+
+int64_t rlk_token_early_from(int64_t obtained_ms, int64_t expires_ms, int64_t early_ms) {
+    return rlk_ms_sub(expires_ms, early_window_ms(obtained_ms, expires_ms, early_ms));
+}
+
 rlk_token_verdict rlk_token_judge(int64_t obtained_ms, int64_t expires_ms, int64_t now_ms,
                                   int64_t early_ms, int64_t skew_ms) {
     if (now_ms < rlk_ms_sub(obtained_ms, skew_ms)) return RLK_TOKEN_MANDATORY;
-    const int64_t lifetime_ms = rlk_ms_max(0, rlk_ms_sub(expires_ms, obtained_ms));
-    const int64_t advisory_ms = rlk_ms_min(rlk_ms_max(0, early_ms), lifetime_ms / 4);
+    const int64_t advisory_ms = early_window_ms(obtained_ms, expires_ms, early_ms);
     const int64_t mandatory_ms = rlk_ms_min(RLK_TOKEN_MANDATORY_MS, advisory_ms);
     const int64_t left_ms = rlk_ms_sub(expires_ms, now_ms);
     if (left_ms <= mandatory_ms) return RLK_TOKEN_MANDATORY;
@@ -72,4 +83,20 @@ const char *rlk_token_verdict_name(rlk_token_verdict v) {
         return "mandatory";
     }
     return "mandatory";
+}
+
+int64_t rlk_token_overdue_stage(int64_t refreshed_ms, int64_t now_ms) {
+    const int64_t days = rlk_ms_max(0, rlk_ms_sub(now_ms, refreshed_ms)) / RLK_DAY_MS;
+    if (days < RLK_OVERDUE_DAYS_DAILY) return days / RLK_OVERDUE_DAYS_STEP;
+    const int64_t steps = (RLK_OVERDUE_DAYS_DAILY - 1) / RLK_OVERDUE_DAYS_STEP;
+    return steps + 1 + days - RLK_OVERDUE_DAYS_DAILY;
+}
+
+int64_t rlk_token_lapses_ms(int64_t refreshed_ms) {
+    return rlk_ms_add(refreshed_ms, RLK_REFRESH_LIFETIME_DAYS * RLK_DAY_MS);
+}
+
+int64_t rlk_token_days_left(int64_t refreshed_ms, int64_t now_ms) {
+    const int64_t left_ms = rlk_ms_sub(rlk_token_lapses_ms(refreshed_ms), now_ms);
+    return rlk_ms_max(0, left_ms) / RLK_DAY_MS;
 }

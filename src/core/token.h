@@ -38,7 +38,21 @@ typedef enum rlk_token_verdict {
 rlk_token_verdict rlk_token_judge(int64_t obtained_ms, int64_t expires_ms, int64_t now_ms,
                                   int64_t early_ms, int64_t skew_ms);
 
+/* When that early window begins. */
+int64_t rlk_token_early_from(int64_t obtained_ms, int64_t expires_ms, int64_t early_ms);
+
 /* "fresh", "advisory", "mandatory". */
 const char *rlk_token_verdict_name(rlk_token_verdict v);
+
+/* How far a refresh token that is not renewed has come towards its end: 0 at first, then a number
+ * that grows by one at 7, 14, 21 and 25 days and with every further day. For warnings alone: how
+ * long a refresh token lives is Ring's to say, by refusing it. */
+int64_t rlk_token_overdue_stage(int64_t refreshed_ms, int64_t now_ms);
+
+/* When a refresh token obtained then is expected to lapse. */
+int64_t rlk_token_lapses_ms(int64_t refreshed_ms);
+
+/* Whole days until then, 0 once it has come. */
+int64_t rlk_token_days_left(int64_t refreshed_ms, int64_t now_ms);
 
 #endif

@@ -280,6 +280,10 @@ int rlk_db_number(sqlite3 *connection, const char *sql, int64_t *out) {
     return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
+void rlk_db_may_write_at_close(sqlite3 *connection, bool may) {
+    (void)sqlite3_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, may ? 0 : 1, NULL);
+}
+
 void rlk_db_finalize(rlk_db *db) {
     for (int i = 0; i < RLK_SQL_COUNT; i++) {
         (void)sqlite3_finalize(db->statements[i].prepared);

@@ -45,6 +45,9 @@ int rlk_db_execute(sqlite3 *connection, const char *sql);
 /* The first column of the first row of a text without parameters. */
 int rlk_db_number(sqlite3 *connection, const char *sql, int64_t *out);
 
+/* Whether closing may write: the last to close moves the write-ahead log into the file. */
+void rlk_db_may_write_at_close(sqlite3 *connection, bool may);
+
 /* Gives every prepared statement back. */
 void rlk_db_finalize(rlk_db *db);
 

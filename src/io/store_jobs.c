@@ -77,9 +77,18 @@ static bool is_unclaimed(const work *w) {
     return has_text(w, RLK_STORE_STATE) && rlk_span_is(w->in.texts[RLK_STORE_STATE], "unclaimed");
 }
 
-static int write_row(work *w, rlk_sql how) {
+/* As much as has to be: see store_sql.h. */
+static int replace_row(work *w) {
+    static const rlk_sql ways[] = {RLK_SQL_ROW_PUT_DATA_, RLK_SQL_ROW_PUT_DUE_, RLK_SQL_ROW_PUT_};
+    int code = run_yes(w, ways[0]);
+    for (size_t i = 1; i < sizeof ways / sizeof ways[0] && code == SQLITE_OK && !w->out->yes; i++)
+        code = run_yes(w, ways[i]);
+    return code;
+}
+
+static int write_row(work *w, bool is_new) {
     int code = next_change(w);
-    if (code == SQLITE_OK) code = run(w, how);
+    if (code == SQLITE_OK) code = is_new ? run(w, RLK_SQL_ROW_ADD_) : replace_row(w);
     if (code == SQLITE_OK && is_unclaimed(w)) code = run(w, RLK_SQL_REMOVED_DROP_);
     if (code != SQLITE_OK) return code;
     w->out->yes = true;
@@ -93,8 +102,8 @@ static int put_if(work *w) {
     if (!has_key(w) || wanted < 0 || !has_text(w, RLK_STORE_DATA)) return SQLITE_MISUSE;
     const int code = ask(w, RLK_SQL_ROW_VERSION_, RLK_STORE_VERSION, &present);
     if (code != SQLITE_OK) return code;
-    if (present == RLK_STORE_NONE) return wanted == 0 ? write_row(w, RLK_SQL_ROW_ADD_) : SQLITE_OK;
-    return wanted == present ? write_row(w, RLK_SQL_ROW_PUT_) : SQLITE_OK;
+    if (present == RLK_STORE_NONE) return wanted == 0 ? write_row(w, true) : SQLITE_OK;
+    return wanted == present ? write_row(w, false) : SQLITE_OK;
 }
 
 static int delete (work *w) {
@@ -281,6 +290,11 @@ static int meta_add(work *w) {
 static int meta_swap(work *w) {
     if (!has_key(w) || !has_text(w, RLK_STORE_DATA)) return SQLITE_MISUSE;
     return run_yes(w, RLK_SQL_META_SWAP_);
+}
+
+static int leave(work *w) {
+    rlk_db_may_write_at_close(w->scope->db->connection, false);
+    return SQLITE_OK;
 }
 
 /* ---- Whose ---- */

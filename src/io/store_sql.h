@@ -6,8 +6,23 @@
 #ifndef RLK_STORE_SQL_H
 #define RLK_STORE_SQL_H
 
+/* What a connection is set to before anything else. */
+#define RLK_STORE_SETTINGS                                                                         \
+    "PRAGMA synchronous=FULL;"                                                                     \
+    "PRAGMA secure_delete=ON;"                                                                     \
+    "PRAGMA temp_store=MEMORY;"                                                                    \
+    "PRAGMA cell_size_check=ON;"                                                                   \
+    "PRAGMA trusted_schema=OFF;"                                                                   \
+    "PRAGMA journal_size_limit=4194304"
+
 #define RLK_SQL_ROW "SELECT key, kind, state, user, account, due_ms, version, data FROM rows "
 #define RLK_SQL_EVENT "SELECT key, alias, account, state, received_ms, attempts, data FROM events "
+
+/* An index is written for every column that an update names, whether its value is another or not.
+ * Most updates change none, so those that need not name any come first. */
+#define RLK_SQL_SAME_LINK                                                                          \
+    "WHERE client = :client AND key = :key AND kind IS :kind AND state IS :state "                 \
+    "AND user IS :user AND account IS :account "
 
 /* A pending event that nobody else has: a lease of another boot is void. */
 #define RLK_SQL_TAKABLE                                                                            \
@@ -30,6 +45,11 @@
     X(ROW_ADD,                                                                                     \
       "INSERT INTO rows (client, key, kind, state, user, account, due_ms, version, data) "         \
       "VALUES (:client, :key, :kind, :state, :user, :account, :due_ms, :change, :data)")           \
+    X(ROW_PUT_DATA,                                                                                \
+      "UPDATE rows INDEXED BY rows_key SET data = :data, version = :change " RLK_SQL_SAME_LINK     \
+      "AND due_ms IS :due_ms")                                                                     \
+    X(ROW_PUT_DUE, "UPDATE rows INDEXED BY rows_key SET data = :data, version = :change, "         \
+                   "due_ms = :due_ms " RLK_SQL_SAME_LINK)                                          \
     X(ROW_PUT, "UPDATE rows SET kind = :kind, state = :state, user = :user, account = :account, "  \
                "due_ms = :due_ms, data = :data, version = :change, left_change = "                 \
                "CASE WHEN state = 'unclaimed' AND :state IS NOT 'unclaimed' THEN :change "         \
@@ -97,7 +117,7 @@
       "THEN due_ms ELSE :now_ms + until_ms - :boot_ms END, :now_ms)) AS due_ms "                   \
       "FROM events INDEXED BY events_pending WHERE client = :client AND state = 'pending' "        \
       "AND NOT (owner IS :owner AND boot IS :boot AND until_ms IS :until_ms)")                     \
-    X(EVENT_PENDING, RLK_SQL_EVENT "INDEXED BY events_key WHERE client = :client "                 \
+    X(EVENT_PENDING, RLK_SQL_EVENT "INDEXED BY events_pending_key WHERE client = :client "         \
                                    "AND key > :after AND state = 'pending' "                       \
                                    "ORDER BY key LIMIT :limit")                                    \
     X(EVENT_REPLACE, "UPDATE events SET data = :data WHERE client = :client AND key = :key "       \

@@ -83,11 +83,6 @@ static rlk_store_problem make_file(const char *path) {
 
 /* ---- Connecting ---- */
 
-/* Whether closing may write. */
-static void allow_writes(sqlite3 *connection, bool allowed) {
-    (void)sqlite3_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, allowed ? 0 : 1, NULL);
-}
-
 /* Changing to WAL does not wait for others by itself. */
 static int switch_to_wal(sqlite3 *connection, int64_t busy_ms) {
     const int64_t give_up_ms = rlk_clock_monotonic_ms() + busy_ms;
@@ -100,15 +95,9 @@ static int switch_to_wal(sqlite3 *connection, int64_t busy_ms) {
 }
 
 static int prepare_connection(sqlite3 *connection, int64_t busy_ms) {
-    static const char settings[] = "PRAGMA synchronous=FULL;"
-                                   "PRAGMA secure_delete=ON;"
-                                   "PRAGMA temp_store=MEMORY;"
-                                   "PRAGMA cell_size_check=ON;"
-                                   "PRAGMA trusted_schema=OFF;"
-                                   "PRAGMA journal_size_limit=4194304";
     (void)sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_busy_timeout(connection, (int)busy_ms);
-    return rlk_db_execute(connection, settings);
+    return rlk_db_execute(connection, RLK_STORE_SETTINGS);
 }
 
 static rlk_store_problem check_wal(sqlite3 *connection, int64_t busy_ms) {
@@ -135,7 +124,8 @@ static rlk_store_problem check_and_prepare(sqlite3 *connection, int64_t busy_ms)
 
 static void disconnect(rlk_store *s) {
     if (s->db.connection == NULL) return;
-    if (s->broken != SQLITE_OK || s->opened_by != getpid()) allow_writes(s->db.connection, false);
+    const bool is_ours = s->broken == SQLITE_OK && s->opened_by == getpid();
+    if (!is_ours) rlk_db_may_write_at_close(s->db.connection, false);
     rlk_db_finalize(&s->db);
     (void)sqlite3_close(s->db.connection);
     s->db.connection = NULL;
@@ -149,10 +139,10 @@ static rlk_store_problem connect(rlk_store *s) {
     s->opened_by = getpid();
     const int code = sqlite3_open_v2(s->path, &s->db.connection, flags, s->vfs);
     if (s->db.connection == NULL) return rlk_db_problem(SQLITE_NOMEM);
-    allow_writes(s->db.connection, false);
+    rlk_db_may_write_at_close(s->db.connection, false);
     p = code == SQLITE_OK ? check_and_prepare(s->db.connection, s->busy_ms) : rlk_db_problem(code);
     if (p.error == RLK_OK)
-        allow_writes(s->db.connection, true);
+        rlk_db_may_write_at_close(s->db.connection, true);
     else
         disconnect(s);
     return p;

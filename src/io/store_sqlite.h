@@ -108,7 +108,8 @@ typedef struct rlk_store_fields {
     X(PRUNE, prune, true)                  /* now_ms, boot, boot_ms; value how many */             \
     X(META_GET, meta_get, false)           /* kind, key; gives data */                             \
     X(META_ADD, meta_add, true)   /* kind, key, data; yes when new, else gives what is there */    \
-    X(META_SWAP, meta_swap, true) /* kind, key, was, data; yes when it was that */
+    X(META_SWAP, meta_swap, true) /* kind, key, was, data; yes when it was that */                 \
+    X(LEAVE, leave, false)        /* nothing: closing writes nothing, the file is not ours */
 
 typedef enum rlk_store_op {
 #define RLK_STORE_OP_ENUM(NAME, name, writes) RLK_STORE_OP_##NAME,

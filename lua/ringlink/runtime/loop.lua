@@ -6,11 +6,15 @@
 -- Critical sections are tasks too: whoever waits for one may go away, the section goes on, and while
 -- one is open SIGINT and SIGTERM are held back, so that no rotated token is lost between Ring's
 -- answer and the store.
+-- A task's job for the SQLite store waits until no task can go on any more; then all that came are
+-- done in one transaction. Whoever is no task has its own done at once.
 -- What a task raised goes to whoever joins it. When nobody does, `run` raises it: the one under way,
 -- or, when the task failed outside of any, the next. Only the first FAILED_MAX are kept for that.
 -- Nothing that is over is held on to: neither tasks nor transports without an open ticket.
 
+local batches = require "ringlink.runtime.batches"
 local core = require "ringlink.core"
+local direct = require "ringlink.store.direct"
 local errors = require "ringlink.errors"
 
 local unpack = table.unpack or unpack
@@ -18,6 +22,7 @@ local unpack = table.unpack or unpack
 local SLICE_MS = 5             -- turn of each transport when several have work in flight
 local WAIT_MS_MAX = 60000
 local FAILED_MAX = 16
+local TURNS_MAX = 8            -- that a job of the store is put off while tasks can go on
 
 local M = {}
 
@@ -39,6 +44,8 @@ local transports = {}                  -- transport -> { ticket -> box }, while 
 local held = 0                         -- open critical sections
 local live = 0                         -- tasks that have not ended
 local failed = {}                      -- tasks whose failure nobody has taken yet
+local jobs = batches.new()             -- of stores, that tasks wait for
+local turns_put_off = 0
 
 local function push_ready(task)
   ready.last = ready.last + 1
@@ -88,11 +95,17 @@ local function finish(task, ok, ...)
   if task.critical then release() end
 end
 
+-- The signals that a section held back come here, in the loop, and not within a task: LuaJIT would
+-- interrupt that one.
+local function settle(task, alive, ...)
+  if coroutine.status(task.co) ~= "dead" then return end
+  if alive then finish(task, ...) else finish(task, false, ...) end
+end
+
 local function resume(task)
   if task.done then return end
   task.begun = true
-  local ok, failure = coroutine.resume(task.co)
-  if not ok then finish(task, false, failure) end
+  settle(task, coroutine.resume(task.co))
 end
 
 --- Starts a task; it runs when the caller next waits.
@@ -102,7 +115,7 @@ function M.spawn(fn, ...)
   local args = { n = select("#", ...), ... }
   local task = { done = false, critical = false, waiters = {} }
   task.co = coroutine.create(function()
-    finish(task, xpcall(function() return fn(unpack(args, 1, args.n)) end, trace))
+    return xpcall(function() return fn(unpack(args, 1, args.n)) end, trace)
   end)
   tasks[task.co] = task
   live = live + 1
@@ -153,7 +166,24 @@ local function wait_ms()
   return math.min(math.max(timer.at_ms - core.monotonic_ms(), 0), WAIT_MS_MAX)
 end
 
+-- No signal comes between the commit and whoever waits for it.
+local function commit_jobs(db)
+  hold()
+  local ok, problem = pcall(db and jobs.flush or jobs.flush_all, jobs, db)
+  release()
+  if not ok then error(problem, 0) end
+end
+
+local function commit_when_idle()
+  if jobs.count == 0 then return end
+  turns_put_off = turns_put_off + 1
+  if ready.first <= ready.last and turns_put_off < TURNS_MAX then return end
+  turns_put_off = 0
+  commit_jobs()
+end
+
 local function wait_for_something()
+  commit_when_idle()
   local busy = busy_transports()
   local ms = wait_ms()
   if #busy == 0 then
@@ -195,9 +225,10 @@ local function wait_until(arrived, register, blocking)
   local task = current_task()
   if task then
     if register then register(task) end
+    if task.cancelled then errors.new("cancelled"):raise() end
     repeat
-      if task.cancelled then errors.new("cancelled"):raise() end
       coroutine.yield()
+      if task.cancelled then errors.new("cancelled"):raise() end
     until arrived()
   else
     turn_until(arrived)
@@ -230,6 +261,7 @@ end
 ---@param blocking boolean?
 ---@return table result
 function M.await(transport, ticket, blocking)
+  M.check_may_wait(blocking)
   local boxes = transports[transport]
   if boxes == nil then
     boxes = {}
@@ -271,6 +303,32 @@ function M.sleep(seconds, blocking)
   wait_until(arrived, function(me) add_timer(at_ms, me) end, blocking)
 end
 
+--- Does a job of an SQLite store: within a task together with everybody else's. A task that is
+--- cancelled while it waits leaves the job behind, and it is still done; what it does to tidy up
+--- does not wait.
+---@param db userdata
+---@param job table
+---@return table result
+function M.run_job(db, job)
+  local task = current_task()
+  if task == nil or task.cancelled then return direct.run(db, job) end
+  db:check(job)
+  local box = {}
+  jobs:add(db, job, function(result)
+    box.result = result
+    push_ready(task)
+  end)
+  wait_until(function() return box.result end)
+  return box.result
+end
+
+--- Closes the file of an SQLite store. What tasks wait for is done before.
+---@param db userdata
+function M.close_db(db)
+  commit_jobs(db)
+  direct.close(db)
+end
+
 -- The first failure that nobody took; the others go with it.
 local function take_failure()
   local first = failed[1]
@@ -279,8 +337,10 @@ local function take_failure()
 end
 
 -- Ends the tasks of a loop that was interrupted: their waits raise, so that each can tidy up.
--- Critical sections stay, and go on at the next turn.
+-- Critical sections stay, and go on at the next turn. What they wait for from a store is done first:
+-- nobody may turn this loop again.
 local function abandon_tasks()
+  commit_jobs()
   local left = {}
   for _, task in pairs(tasks) do
     if not (task.done or task.critical) then left[#left + 1] = task end

@@ -167,6 +167,10 @@ local function event(ring, host, args)
 end
 
 local function add_faults(ring, _, args)
+  if args.off then
+    ring.faults = {}
+    return { faults = 0 }
+  end
   local call = args.call or "*"
   if not routes.CALLS[call] then return nil, fields.unknown("call", call, routes.CALLS) end
   if args.body == "raw" and not args.raw then return nil, "raw is required with body = raw" end

@@ -13,16 +13,12 @@ local VALUE_BYTES_MAX = 2 ^ 32 - 1
 local WHOLE_MAX = 2 ^ 53               -- beyond it a double skips whole numbers
 
 local math_type = rawget(math, "type")
+local pack, unpack = rawget(string, "pack"), rawget(string, "unpack")   -- not in LuaJIT
 
 local function is_whole(number)
   if math_type then return math_type(number) == "integer" end
   return number % 1 == 0 and number >= -WHOLE_MAX and number <= WHOLE_MAX
     and not (number == 0 and 1 / number < 0)
-end
-
-local function length_4(n)
-  return string.char(math.floor(n / 16777216) % 256, math.floor(n / 65536) % 256,
-    math.floor(n / 256) % 256, n % 256)
 end
 
 local SPECIAL = { [math.huge] = "inf", [-math.huge] = "-inf" }
@@ -43,17 +39,53 @@ function write.number(value)
   return "n", float_text(value)
 end
 
-local function field(name, value)
-  if type(name) ~= "string" or #name > NAME_BYTES_MAX then
-    return nil, "a field's name must be text of at most 255 bytes"
+-- One field as bytes: letter, name, value, as the head of this file says; `unpack` gives them back, and
+-- where the next one begins.
+local FIELD = ">c1s1s4"
+local TOO_SHORT = "data string too short"        -- what Lua says too
+
+local function length_4(n)
+  return string.char(math.floor(n / 16777216) % 256, math.floor(n / 65536) % 256,
+    math.floor(n / 256) % 256, n % 256)
+end
+
+pack = pack or function(_, letter, name, text)
+  return table.concat({ letter, string.char(#name), name, length_4(#text), text })
+end
+
+unpack = unpack or function(_, bytes, at)
+  local _, name_bytes = bytes:byte(at, at + 1)
+  local value_at = at + 6 + (name_bytes or 0)
+  local a, b, c, d = bytes:byte(value_at - 4, value_at - 1)
+  local last = d and value_at - 1 + ((a * 256 + b) * 256 + c) * 256 + d
+  if not last or last > #bytes then error(TOO_SHORT) end
+  return bytes:sub(at, at), bytes:sub(at + 2, value_at - 5), bytes:sub(value_at, last), last + 1
+end
+
+-- The names in their order; nil and what is wrong when one cannot be stored.
+local function names_of(fields, left_out)
+  local names, n = {}, 0
+  for name in pairs(fields) do
+    if type(name) ~= "string" or #name > NAME_BYTES_MAX then
+      return nil, "a field's name must be text of at most 255 bytes"
+    end
+    if not (left_out and left_out[name]) then
+      n = n + 1
+      names[n] = name
+    end
   end
+  table.sort(names)
+  return names
+end
+
+local function value_of(name, value)
   local writer = write[type(value)]
   if not writer then
     return nil, ("the field %s is a %s; text, numbers and booleans can be stored"):format(name, type(value))
   end
   local letter, text = writer(value)
   if #text > VALUE_BYTES_MAX then return nil, ("the field %s is too long"):format(name) end
-  return table.concat({ letter, string.char(#name), name, length_4(#text), text })
+  return letter, text
 end
 
 --- A flat table as bytes.
@@ -62,54 +94,50 @@ end
 ---@return string? bytes
 ---@return string? problem names the field that cannot be stored
 function M.encode(fields, left_out)
-  local names, parts = {}, { VERSION }
-  for name in pairs(fields) do
-    if not (left_out and left_out[name]) then names[#names + 1] = name end
-  end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(names) do
-    local part, problem = field(name, fields[name])
-    if not part then return nil, problem end
-    parts[#parts + 1] = part
+  local names, problem = names_of(fields, left_out)
+  if not names then return nil, problem end
+  local parts = { VERSION }
+  for i, name in ipairs(names) do
+    local letter, text = value_of(name, fields[name])
+    if not letter then return nil, text end
+    parts[i + 1] = pack(FIELD, letter, name, text)
   end
   return table.concat(parts)
 end
 
 local FLOATS = { nan = 0 / 0, inf = math.huge, ["-inf"] = -math.huge, ["-0"] = -0.0 }
 
-local read = {}
+local function read_text(text) return text end
 
-function read.s(text) return text end
-
-function read.b(text)
+local function read_flag(text)
   if text == "1" then return true end
   if text == "0" then return false end
 end
 
-function read.i(text)
+local function read_whole(text)
   return text:find("^%-?%d+$") and tonumber(text) or nil
 end
 
-function read.n(text)
+local function read_float(text)
   local number = FLOATS[text]
   if number then return number end
   number = text:find("^%-?%d[%d%.e+-]*$") and tonumber(text) or nil
   return number and number + 0.0
 end
 
-local function take(bytes, at, length)
-  if length and at + length - 1 <= #bytes then return bytes:sub(at, at + length - 1), at + length end
-end
+local read = { s = read_text, b = read_flag, i = read_whole, n = read_float }
 
-local function take_name(bytes, at)
-  local length = bytes:byte(at)
-  return take(bytes, at + 1, length)
-end
-
-local function take_value(bytes, at)
-  local a, b, c, d = bytes:byte(at, at + 3)
-  if not d then return nil end
-  return take(bytes, at + 4, ((a * 256 + b) * 256 + c) * 256 + d)
+-- Raises TOO_SHORT when a field is cut.
+local function read_fields(bytes)
+  local fields, at = {}, 2
+  while at <= #bytes do
+    local letter, name, text, next_at = unpack(FIELD, bytes, at)
+    local reader = read[letter]
+    local value = reader and reader(text)
+    if value == nil then return nil end
+    fields[name], at = value, next_at
+  end
+  return fields
 end
 
 --- The table that `encode` was given; nil for bytes it did not make.
@@ -117,17 +145,10 @@ end
 ---@return table<string, string|number|boolean>?
 function M.decode(bytes)
   if bytes:sub(1, 1) ~= VERSION then return nil end
-  local fields, at = {}, 2
-  while at <= #bytes do
-    local reader = read[bytes:sub(at, at)]
-    local name, text, value
-    if reader then name, at = take_name(bytes, at + 1) end
-    if name then text, at = take_value(bytes, at) end
-    if text then value = reader(text) end
-    if value == nil then return nil end
-    fields[name] = value
-  end
-  return fields
+  local ok, fields = pcall(read_fields, bytes)
+  if ok then return fields end
+  if not tostring(fields):find(TOO_SHORT, 1, true) then error(fields, 0) end
+  return nil
 end
 
 return M

@@ -54,13 +54,8 @@ end
 
 -- Failures ------------------------------------------------------------------------------------
 
--- The standalone interpreter ends a program by raising in whatever runs.
-local function is_interruption(problem)
-  return type(problem) == "string" and problem:find("interrupted!$") ~= nil
-end
-
 local function failure(name, problem)
-  if errors.is(problem) or is_interruption(problem) then return problem end
+  if errors.is(problem) or errors.is_interruption(problem) then return problem end
   return errors.new("store_error", { stage = "store", cause = problem,
     detail = name .. ": " .. errors.describe(problem) })
 end
@@ -154,6 +149,12 @@ function Guard:open()
   self.vault:set_tag_key(bytes)
   self.opened = true
   if self.vault:is_stale(sealed) then renew_stamp(self, bytes, sealed) end
+end
+
+--- Looks at the stamp again: a process that writes with an older key may have sealed it since. Raises.
+function Guard:renew()
+  self.opened = false
+  self:open()
 end
 
 -- The port ------------------------------------------------------------------------------------

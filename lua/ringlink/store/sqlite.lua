@@ -8,6 +8,7 @@
 
 local codec = require "ringlink.store.codec"
 local core = require "ringlink.core"
+local direct = require "ringlink.store.direct"
 local errors = require "ringlink.errors"
 
 local M = {}
@@ -39,7 +40,21 @@ end
 function M.new(options)
   local clock = options.clock or { now_ms = core.now_ms, monotonic_ms = core.monotonic_ms }
   return setmetatable({ path = options.path, client_id = options.client_id, clock = clock,
-    boot_ms = boot_clock(clock), busy_ms = options.busy_ms, closed = false }, Store)
+    boot_ms = boot_clock(clock), busy_ms = options.busy_ms, carrier = direct, closed = false }, Store)
+end
+
+--- Whether a value is such a store.
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == Store
+end
+
+--- Says who carries the jobs to the file; before the first use.
+---@param carrier table open, run, scrub and close, as ringlink.store.direct has them; only run may
+--- wait
+function Store:carry_by(carrier)
+  self.carrier = carrier
 end
 
 -- Talking to C ----------------------------------------------------------------------------------
@@ -53,13 +68,13 @@ end
 -- Opening fails in ways that do not pass by themselves, but for another process's lock.
 local function open(self)
   if self.closed then errors.new("closed", { stage = "store" }):raise() end
-  local db, code, detail = core.store_sqlite({ path = self.path, client_id = self.client_id,
+  local db, code, detail = self.carrier.open({ path = self.path, client_id = self.client_id,
     busy_ms = self.busy_ms })
   if not db then raise(self, code, detail, { retryable = code == "store_busy" or code == "no_memory" }) end
   local boot
   boot, code, detail = core.boot_id()
   if not boot then
-    db:close()
+    self.carrier.close(db)
     raise(self, "store_error", detail, { cause = code, retryable = false })
   end
   self.db, self.boot = db, boot
@@ -74,7 +89,7 @@ local function check(self, result)
 end
 
 local function ask(self, job)
-  return check(self, (self.db or open(self)):run({ job })[1])
+  return check(self, self.carrier.run(self.db or open(self), job))
 end
 
 local function with_boot_time(self, job)
@@ -309,7 +324,7 @@ end
 ---@param account string
 function Store:event_forget(account)
   ask(self, { op = "event_forget", account = account })
-  self.db:scrub()
+  if self.db then self.carrier.scrub(self.db) end      -- else it was closed meanwhile
 end
 
 --- Drops what has outlived its time: remembered ids and events that are done.
@@ -325,47 +340,41 @@ local function shown(value)
   return (value:gsub("%c", " "):sub(1, SHOWN_BYTES_MAX))
 end
 
+-- Not even the write-ahead log that came with it is moved into a file that is not ours.
 local function refuse_stranger(self, name, there, wanted)
+  ask(self, { op = "leave" })
   raise(self, "store_belongs_elsewhere", ("its %s is %s, this client's is %s; open the right store")
     :format(name, shown(there), shown(wanted)))
 end
 
-local function run_all(self, jobs)
-  local results = (self.db or open(self)):run(jobs)
-  for _, result in ipairs(results) do check(self, result) end
-  return results
+-- What stands under a name now; `data` when nothing stood there before.
+local function keep_meta(self, name, data, kind)
+  local entry = ask(self, { op = data and "meta_add" or "meta_get", kind = kind, key = name, data = data }).entries[1]
+  return entry and entry.data or data
 end
 
--- What stands under a name now, `data` when nothing stood there before.
-local function meta_job(name, data, kind)
-  return { op = data and "meta_add" or "meta_get", kind = kind, key = name, data = data }
-end
-
+-- One after the other, and none after one that is somebody else's: of several processes that stamp a
+-- new file at the same time one gets to the end.
 local function shared_stamp(self, wanted)
-  local jobs, stamp = {}, {}
-  for i, name in ipairs(WHOLE_FILE) do jobs[i] = meta_job(name, wanted[name], "file") end
-  for i, result in ipairs(run_all(self, jobs)) do
-    local entry = result.entries[1]
-    stamp[WHOLE_FILE[i]] = entry and entry.data or wanted[WHOLE_FILE[i]]
+  local stamp = {}
+  for _, name in ipairs(WHOLE_FILE) do
+    stamp[name] = keep_meta(self, name, wanted[name], "file")
+    if wanted[name] and stamp[name] ~= wanted[name] then
+      refuse_stranger(self, name, stamp[name], wanted[name])
+    end
   end
   return stamp
 end
 
---- Whose store this is. With `wanted`, a store that belongs to nobody yet is stamped with it, in one
---- step; one that is stamped otherwise raises `store_belongs_elsewhere`. The tag key is the
+--- Whose store this is. With `wanted`, a store that belongs to nobody yet is stamped with it; one
+--- that is stamped otherwise raises `store_belongs_elsewhere`. The tag key is the
 --- client_id's: the first that is given stays, and is the one returned.
 ---@param wanted { api_url: string, oauth_url: string, environment: string, tag_key: string? }?
 ---@return { api_url: string?, oauth_url: string?, environment: string?, client_id: string, tag_key: string? }
 function Store:stamp(wanted)
   wanted = wanted or {}
   local stamp = shared_stamp(self, wanted)
-  for _, name in ipairs(WHOLE_FILE) do
-    if wanted[name] and stamp[name] ~= wanted[name] then
-      refuse_stranger(self, name, stamp[name], wanted[name])
-    end
-  end
-  local entry = ask(self, meta_job("tag_key", wanted.tag_key)).entries[1]
-  stamp.client_id, stamp.tag_key = self.client_id, entry and entry.data or wanted.tag_key
+  stamp.client_id, stamp.tag_key = self.client_id, keep_meta(self, "tag_key", wanted.tag_key)
   return stamp
 end
 
@@ -379,9 +388,9 @@ end
 
 --- Closes the file. Later calls raise `closed`.
 function Store:close()
-  self.closed = true
-  if self.db then self.db:close() end
-  self.db = nil
+  local db = self.db
+  self.closed, self.db = true, nil
+  if db then self.carrier.close(db) end
 end
 
 return M

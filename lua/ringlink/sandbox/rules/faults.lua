@@ -1,8 +1,10 @@
 --- Faults a test ordered: the next calls of a name are refused, delayed, cut or garbled.
 --
 -- Pure. A fault is used up by the calls it meets: `skip` calls pass first, then `count` are hit
--- ("always": all of them). Several faults stand in line; the first that fits is taken.
+-- ("always": all of them), each one or, with `rate`, that part of them. Which part depends on `seed`
+-- alone. Several faults stand in line; the first that fits is taken.
 
+local dice = require "ringlink.sandbox.rules.dice"
 local text = require "ringlink.sandbox.rules.text"
 local reply = require "ringlink.sandbox.rules.reply"
 
@@ -13,7 +15,8 @@ local HTML = "<html><head><title>%d</title></head><body><h1>%d from a proxy in b
 
 --- What a fault may say (checked by control.lua). See `faults.describe` for what each does.
 faults.FIELDS = {
-  call = "string", count = "count", skip = "whole", status = "status", title = "string", detail = "string",
+  call = "string", count = "count", skip = "whole", rate = "rate", seed = "whole", off = "boolean",
+  status = "status", title = "string", detail = "string",
   delay_ms = "whole", drop = { "before", "after" }, raw = "string", content_type = "string",
   body = { "html", "truncated", "cut", "huge", "empty", "raw" }, bytes = "whole",
   retry_after = "retry_after", retry_after_form = { "seconds", "date" }, after = "boolean", headers = "table",
@@ -25,6 +28,7 @@ function faults.add(list, fault)
   list[#list + 1] = {
     fault = fault, skip = fault.skip or 0,
     left = fault.count == "always" and math.huge or fault.count or 1,
+    throw = fault.rate and dice.new(fault.seed),
   }
 end
 
@@ -37,7 +41,7 @@ function faults.pick(list, call)
     local fits = row.fault.call == "*" or row.fault.call == call
     if fits and row.skip > 0 then
       row.skip = row.skip - 1
-    elseif fits then
+    elseif fits and (not row.throw or row.throw() < row.fault.rate) then
       row.left = row.left - 1
       if row.left <= 0 then table.remove(list, i) end
       return row.fault

@@ -16,6 +16,7 @@ local KINDS = {
   status = { function(v) return whole(v) and v >= 200 and v <= 599 end, "an HTTP status" },
   count = { function(v) return v == "always" or (whole(v) and v > 0) end, 'a number above 0, or "always"' },
   retry_after = { function(v) return type(v) == "string" or whole(v) end, "seconds, or the header's text" },
+  rate = { function(v) return type(v) == "number" and v > 0 and v <= 1 end, "above 0 and at most 1" },
 }
 
 local function listed(value, list)

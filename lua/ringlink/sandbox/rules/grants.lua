@@ -16,6 +16,12 @@ local GRACE_MS = 60 * 1000                             -- variant old_refresh = 
 local TOKEN_BYTES = 33
 local SCOPE = "ava.v1:read"
 
+-- Every code and token says what it is and that it is the sandbox's, so that one that got into a log or a
+-- database is found there by a search for its beginning.
+local function mint(ring, kind)
+  return ("sandbox-%s-%s"):format(kind, core.base64url(ring.random(TOKEN_BYTES)))
+end
+
 ---@param ring table
 ---@param user table
 ---@param now_ms number
@@ -23,7 +29,7 @@ local SCOPE = "ava.v1:read"
 ---@return table code `{text, ...}`
 function grants.mint_code(ring, user, now_ms, challenge)
   local code = {
-    text = core.base64url(ring.random(TOKEN_BYTES)), user = user, minted_ms = now_ms, challenge = challenge,
+    text = mint(ring, "code"), user = user, minted_ms = now_ms, challenge = challenge,
     lifetime_ms = challenge and PARTNER_CODE_LIFETIME_MS or CODE_LIFETIME_MS,
   }
   ring.codes[code.text] = code
@@ -31,7 +37,7 @@ function grants.mint_code(ring, user, now_ms, challenge)
 end
 
 local function issue(ring, grant, kind, now_ms, lifetime_ms)
-  local text = core.base64url(ring.random(TOKEN_BYTES))
+  local text = mint(ring, kind)
   local token = { text = text, kind = kind, grant = grant, issued_ms = now_ms, expires_ms = now_ms + lifetime_ms }
   ring.tokens[text] = token
   grant[kind] = token
