@@ -3,6 +3,7 @@
 
 local answers = require "support.answers"
 local clocks = require "support.clock"
+local grants = require "ringlink.grants"
 local in_use = require "ringlink.in_use"
 local offline = require "support.offline"
 local ringlink = require "ringlink"
@@ -40,6 +41,20 @@ describe("accounts in use", function()
     assert.equal(1, work().refreshed)
     assert.equal("served-access-1", use())
     assert.equal(1, refreshes())
+  end)
+
+  it("are not counted as refreshed when they are unlinked just before", function()
+    use()
+    clock.advance(FRESH_MS)
+    local lease = client.store.lease
+    client.store.lease = function(...)
+      client.store.lease = nil
+      assert(grants.apply(client, {}, key, "unlink"))
+      return lease(...)
+    end
+    local report = work()
+    assert.same({ 0, 0, 0, 0 }, { report.refreshed, report.refresh_failed, report.relink, refreshes() })
+    assert.equal("unlinked", account:state())
   end)
 
   it("are refreshed ever again while they are in use", function()
@@ -256,6 +271,14 @@ describe("accounts in use", function()
       end
       assert.is_true(used:is_of("first", row(0)))
       assert.equal(1, held(used))
+    end)
+
+    it("are looked through only when one of them can be due", function()
+      local used = in_use.new()
+      used:note("late", row(0), 500)
+      used.young.hidden = { obtained_ms = 0, early_ms = 0, expires_ms = 2000 }       -- behind its back
+      assert.same({ {}, 1 }, { used:due(1499, 0) })
+      assert.same({ "hidden", "late" }, (used:due(1500, 0)))
     end)
 
     it("are known by their token", function()

@@ -143,6 +143,15 @@ describe("hooks", function()
       assert.equal("hook_failed", register:tell("audit").code)
     end)
 
+    it("lets an interruption of the program through, once the others were told", function()
+      local called = {}
+      register:on("audit", function() error("lua: interrupted!", 0) end)
+      register:on("audit", noting(called, "after it"))
+      assert.same({ false, "lua: interrupted!" }, { pcall(register.tell, register, "audit") })
+      assert.same({ "after it" }, called)
+      assert.same({}, lines)
+    end)
+
     it("is not disturbed by hooks that come and go meanwhile", function()
       local called = {}
       local off
@@ -156,6 +165,13 @@ describe("hooks", function()
       register:tell("audit")
       assert.same({ "old", "new" }, called)
     end)
+  end)
+
+  it("that ask let an interruption of the program through too", function()
+    for _, name in ipairs({ "ask", "decide" }) do
+      register:on("reassign", function() error("lua: interrupted!", 0) end)
+      assert.same({ false, "lua: interrupted!" }, { pcall(register[name], register, "reassign", "vetoed") })
+    end
   end)
 
   describe("ask", function()

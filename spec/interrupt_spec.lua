@@ -48,6 +48,26 @@ describe("a process that is interrupted #network #ownstore", function()
     end)
   end
 
+  it("by SIGINT while another process has the lease stops waiting for it, and refreshes later", function()
+    local child = start("leased")
+    child:wait_for("waiting")
+    child:signal("INT")
+    local status, said = child:wait()
+    assert.equal("waiting\ninterrupted!\nstored\nnew token\nend\n", said)
+    assert.equal(0, status)
+    assert.equal(1, w:count("refresh"))
+  end)
+
+  it("by SIGTERM while another process has the lease ends at once", function()
+    local child = start("leased")
+    child:wait_for("waiting")
+    child:signal("TERM")
+    local status, said = child:wait()
+    assert.equal("waiting\n", said)
+    assert.equal(128 + 15, status)
+    assert.equal(0, w:count("refresh"))
+  end)
+
   it("by SIGINT before Ring has the refresh waits for it too", function()
     w:fault { call = "refresh", delay_ms = 300 }
     local child = start("refresh")

@@ -2,6 +2,7 @@
 -- kept in the client until it could be. And a pair that is wiped while somebody is about to use it.
 
 local answers = require "support.answers"
+local core = require "ringlink.core"
 local deliveries = require "support.deliveries"
 local errors = require "ringlink.errors"
 local grants = require "ringlink.grants"
@@ -74,6 +75,33 @@ describe("a pair", function()
         assert.equal(1, ring:count("refresh"))
       end)
     end
+
+    --- Nothing can be sealed any more after a call, but for what comes after the first `count`.
+    local function unsealed_after(call, count)
+      ring.on[call] = function()
+        local seal = client.vault.seal
+        client.vault.seal = function(...)
+          count = count - 1
+          if count < 0 then return seal(...) end
+          errors.new("no_memory"):raise()
+        end
+      end
+    end
+
+    it("is kept before it is sealed, and written when there is memory for that", function()
+      unsealed_after("refresh", 3)
+      assert.is_true(force())
+      assert.same({ "served-access-1", "served-refresh-1" }, { stored() })
+      assert.equal(1, ring:count("refresh"))
+      assert.is_nil(next(client.unsaved))
+    end)
+
+    it("is kept before it is sealed by the exchange too", function()
+      ring.account = "ring-2"
+      unsealed_after("token", 3)
+      assert.equal("ring-2", assert(client:exchange("a-code")).id)
+      assert.equal(1, ring:count("token"))
+    end)
 
     --- The store writes once more and says that it could not.
     local function lying_after(call)
@@ -150,17 +178,20 @@ describe("a pair", function()
       assert.equal("Authorization: Bearer served-access-1", used)
     end)
 
-    it("is written when the client is closed", function()
+    it("is written when the client is closed, and told", function()
       lose()
       mend_store()
-      local seen
+      local seen, told, client_was_open
+      client:on("token_rotated", function(which)
+        told, client_was_open = which.id, not client.closed
+      end)
       local put_if = client.store.put_if
       client.store.put_if = function(store, of, written, version)
         seen = of == key and client.vault:open(key, "refresh", written.refresh)
         return put_if(store, of, written, version)
       end
       client:close()
-      assert.equal("served-refresh-1", seen)
+      assert.same({ "served-refresh-1", "ring-1", true }, { seen, told, client_was_open })
     end)
 
     it("does not keep a client from closing while the store is broken", function()
@@ -211,6 +242,17 @@ describe("a pair", function()
       assert.equal("unclaimed", client:account("ring-2"):state())
       assert.equal(1, ring:count("token"))
     end)
+  end)
+
+  it("whose token finds no memory to be handed out in is said to, by every call", function()
+    local secret = core.secret
+    finally(function() core.secret = secret end)
+    core.secret = function() return nil, "no_memory" end
+    fails("no_memory", account:access_token())
+    fails("no_memory", account:get("/v1/devices"))
+    fails("no_memory", account:me())
+    core.secret = secret
+    assert(account:get("/v1/devices"))
   end)
 
   describe("that is wiped", function()

@@ -93,6 +93,92 @@ describe("the lease of a section", function()
     assert.truthy(least >= 2 * DEADLINE_MS, tostring(least))
   end)
 
+  describe("that another process has by now", function()
+    local function expire() clock.advance(400 * 1000) end
+
+    local function take()
+      client.store.leases["integrate/" .. key] = { owner = "another", until_ms = clock.monotonic_ms() + 3600 * 1000 }
+    end
+
+    --- While the first call of the section, a refresh, is under way; what is written after it is counted.
+    local function taken_meanwhile(act)
+      local written = 0
+      ring.on.refresh = function(n)
+        clock.advance(10000)
+        return act(n)
+      end
+      client:on("token_rotated", function() written = written - 1 end)
+      local put_if = client.store.put_if
+      client.store.put_if = function(...)
+        if ring:count("refresh") > 0 then written = written + 1 end
+        return put_if(...)
+      end
+      return function() return written end
+    end
+
+    local function refused(done, err)
+      assert.is_nil(done)
+      assert.same({ "in_progress", true }, { err.code, err.retryable })
+      assert.is_nil(next(client.flights))
+    end
+
+    for call, case in pairs({
+      confirm = { "matched", function()
+        return client:link({ nonce = ring.nonce, time = ring.time, user = "user-1" })
+      end },
+      complete = { "awaiting", function() return client:complete(account) end },
+      pause = { "completed", function() return client:update(account, { status = "awaiting" }) end },
+    }) do
+      it("ends it before the call " .. call .. ", and nothing more is written", function()
+        client = offline.client()
+        clock, ring = client.clock, answers.serve(client)
+        local redirect = offline.redirect(client, "ring-1")
+        ring.nonce, ring.time = redirect.nonce, redirect.time
+        key = offline.grant(client, { state = case[1], expires_ms = clock.now_ms() + 400 * 1000 })
+        account = client:account("ring-1")
+        expire()
+        local written = taken_meanwhile(take)
+        refused(case[2]())
+        assert.same({ "refresh" }, ring.calls)
+        assert.equal(0, written())                         -- but for the pair
+        assert.equal("another", client.store.leases["integrate/" .. key].owner)
+        client.store.leases["integrate/" .. key] = nil
+        ring.on.refresh = nil
+        assert(case[2]())
+        assert.equal(1, ring:count(call))
+      end)
+    end
+
+    it("ends it although that one has given it back", function()
+      expire()
+      taken_meanwhile(function(n)
+        if n == 1 then take() else client.store.leases["integrate/" .. key] = nil end
+        return n == 1 and { status = 503, json = {} } or nil
+      end)
+      refused(client:complete(account))
+      assert.same({ "refresh", "refresh" }, ring.calls)
+    end)
+
+    it("or may have had, for it ran out, ends it", function()
+      expire()
+      taken_meanwhile(function() clock.advance(LEASE_MS) end)
+      refused(client:complete(account))
+      assert.same({ "refresh" }, ring.calls)
+    end)
+
+    it("ends it between two attempts, and what may have worked is said", function()
+      ring.on.complete = function()
+        clock.advance(10000)
+        take()
+        return { error = "timeout", sent = true }
+      end
+      local done, err = client:complete(account)
+      refused(done, err)
+      assert.same({ true, "complete" }, { err.ambiguous, err.stage })
+      assert.same({ "complete" }, ring.calls)
+    end)
+  end)
+
   it("that the store does not prolong ends nothing", function()
     key = offline.grant(client, { account = "ring-2", state = "confirming" })
     clock.advance(11 * 60000)

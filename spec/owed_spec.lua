@@ -47,6 +47,32 @@ processes.over_each_store(function(kind, start)
       assert.same({ false, "dead" }, { ended, why })
     end
 
+    local function interrupted(fn, ...)
+      assert.same({ false, "lua: interrupted!" }, { pcall(fn, ...) })
+    end
+
+    it("is told again after an interruption that came in the very hook, and then no more", function()
+      ring.on.refresh = answers.invalid_grant
+      local key, account = offline.grant(one, {}), one:account("ring-1")
+      local off = one:on("relink_required", function() error("lua: interrupted!", 0) end)
+      interrupted(account.refresh, account, { force = true })
+      assert.same({ "relink", "relink_required" }, { row_of(key).state, row_of(key).owed })
+      off()
+      clock.advance(DEADLINE_MS)
+      work(two)
+      assert.is_nil(row_of(key).owed)
+      assert.same({ "one relink_required ring-1 relink_required", "two relink_required ring-1 relink_required" }, told)
+    end)
+
+    it("is settled when another hook was interrupted, and the rest is told", function()
+      ring.on.refresh = answers.invalid_grant
+      local key, account = offline.grant(one, {}), one:account("ring-1")
+      one:on("transition", function() error("lua: interrupted!", 0) end)
+      interrupted(account.refresh, account, { force = true })
+      assert.same({ "one relink_required ring-1 relink_required" }, told)
+      assert.is_nil(row_of(key).owed)
+    end)
+
     local function refused()
       ring.on.refresh = answers.invalid_grant
       return offline.grant(one, {}), one:account("ring-1")

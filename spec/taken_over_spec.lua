@@ -161,10 +161,10 @@ describe("who waits for what `work` has begun", function()
     client.clock.advance(86400 * 1000)
   end)
 
-  --- Whether the refresh gives way to others before and after `act` in another task.
-  local function gives_way(act)
+  --- Whether a call gives way to others before and after `act` in another task.
+  local function gives_way(act, call)
     local before, after, acted
-    ring.on.refresh = function()
+    ring.on[call or "refresh"] = function()
       before = flight.is_background(client)
       answers.wait_until("the other one", function() return acted end)
       after = flight.is_background(client)
@@ -174,6 +174,7 @@ describe("who waits for what `work` has begun", function()
       answers.wait_until("the refresh", function() return before ~= nil end)
       local task = ringlink.spawn(act)
       answers.wait_until("whoever joins", function()
+        if call then return task.begun end
         return task.done or #client.flights["refresh/" .. key].task.waiters == 2
       end)
       acted = true
@@ -185,6 +186,26 @@ describe("who waits for what `work` has begun", function()
     local before, after = gives_way(function() assert(client:account("ring-1"):access_token()) end)
     assert.same({ true, false }, { before, after })
     assert.equal(1, ring:count("refresh"))
+  end)
+
+  local function complete() assert(client:complete(client:account("ring-2"))) end
+
+  local function leave_link()
+    offline.grant(client, { account = "ring-2", state = "awaiting", conducted = true })
+    client.clock.advance(60000)
+  end
+
+  it("no longer gives way, when it is a link", function()
+    leave_link()
+    assert.same({ true, false }, { gives_way(complete, "complete") })
+    assert.equal(1, ring:count("complete"))
+  end)
+
+  it("still does, when it is a link and `work` again", function()
+    leave_link()
+    assert.same({ true, true },
+      { gives_way(function() flight.in_background(client, nil, complete) end, "complete") })
+    assert.equal(1, ring:count("complete"))
   end)
 
   it("still does, when it is `work` again", function()

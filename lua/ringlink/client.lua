@@ -21,6 +21,7 @@ local pool = require "ringlink.pool"
 local reseal = require "ringlink.reseal"
 local runtime = require "ringlink.runtime"
 local sqlite = require "ringlink.store.sqlite"
+local unreadable = require "ringlink.unreadable"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
 local work = require "ringlink.work"
@@ -64,7 +65,7 @@ function M.new(given)
       burst = math.max(1, math.ceil(options.rate_limit_per_s)) }),
     circuit = core.circuit(CIRCUIT),
     instance = core.hex(core.random(16)), flights = {}, sections = {}, unsaved = {}, conducts = {},
-    in_use = in_use.new(), unreadable = {},
+    in_use = in_use.new(), unreadable = unreadable.new(),
     event_owners = 0, calls = {}, closed = false,
   }, Client)
   choose_store(self)

@@ -88,7 +88,9 @@ local function unfinished(client, key, life_ms, err)
 end
 
 -- A store may have written the pair although it said that it could not.
-local function commit(client, notes, key, columns)
+local function commit(client, notes, key, columns, ring_date_ms)
+  columns.ring_date_ms = ring_date_ms
+  columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
   local function event(row)
     return row.fingerprint ~= columns.fingerprint and "exchanged" or nil
   end
@@ -111,10 +113,7 @@ local function exchange_section(client, notes, key)
     need_refresh = true,
     deadline_ms = client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms) })
   if answer then
-    local columns = pair.columns(client, key, answer)
-    columns.ring_date_ms = answer.ring_date_ms
-    columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
-    return pair.save(client, notes, key, { write = commit, columns })
+    return pair.save(client, notes, key, { received = answer, write = commit, answer.ring_date_ms })
   end
   cause.ambiguous = cause.ambiguous or in_doubt or nil
   if cause.title ~= "invalid_grant" then return unfinished(client, key, code_life_ms(row), cause) end

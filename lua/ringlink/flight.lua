@@ -4,6 +4,8 @@
 -- read again once they have it. The section is a task of the runtime and is given values, never a
 -- closure over whoever asked first: when that caller goes away, the section still ends and everybody
 -- else gets its result.
+-- A section whose lease another process has taken ends before its next POST or PATCH, with
+-- `in_progress`, and writes nothing more: what it was at is the other one's now.
 -- Hooks never run inside a section: what they are to be told is noted, and told by the caller that
 -- started the outermost section, once everything is stored. What a row owes them (grants) is settled
 -- after that.
@@ -32,6 +34,8 @@ local LEASE_POLL_S = 0.25
 ---@field patient boolean?     somebody waits until other processes give the lease back
 ---@field waiting ringlink.Flight[]? sections that wait for this one
 ---@field leased_ms integer?   when its lease was taken or prolonged
+---@field lost boolean?        another process has its lease, or may have had it since
+---@field ending ringlink.Error? what it is ended by, before its time
 ---@field task ringlink.Task?
 
 local function here()
@@ -40,9 +44,12 @@ end
 
 -- Leases --------------------------------------------------------------------------------------
 
+local function ttl_ms(client)
+  return LEASE_DEADLINES * client.options.deadline_ms + LEASE_MARGIN_MS
+end
+
 local function lease(client, flight)
-  local ttl_ms = LEASE_DEADLINES * client.options.deadline_ms + LEASE_MARGIN_MS
-  local taken, remaining_ms = client.store:lease(flight.key, client:owner(), ttl_ms)
+  local taken, remaining_ms = client.store:lease(flight.key, client:owner(), ttl_ms(client))
   if taken then flight.leased_ms = client.clock.monotonic_ms() end
   return taken, remaining_ms
 end
@@ -50,18 +57,26 @@ end
 -- A section that waits for another one keeps its own lease meanwhile. One that cannot be prolonged
 -- runs out, as one of a process that was stopped does: what is stored is safe then too.
 local function prolong(client, flight)
-  if flight == nil then return true end
-  local since_ms, kept = flight.leased_ms, true
-  if since_ms and client.clock.monotonic_ms() - since_ms >= LEASE_NEW_MS then
-    kept = errors.catch(lease, client, flight) ~= false
+  local age_ms = flight.leased_ms and client.clock.monotonic_ms() - flight.leased_ms or 0
+  if age_ms >= LEASE_NEW_MS then
+    local refused = errors.catch(lease, client, flight) == false
+    flight.lost = flight.lost or refused or age_ms > ttl_ms(client)
   end
   for _, outer in ipairs(flight.waiting or {}) do prolong(client, outer) end
-  return kept
+end
+
+-- From its lease on, what a section does must not be cut off; while it waits for that, it may be.
+local function try_lease(client, flight)
+  local rt = client.runtime
+  if rt.hold then rt.hold() end
+  local taken, remaining_ms = lease(client, flight)
+  if rt.release and not taken then rt.release() end
+  return taken, remaining_ms
 end
 
 local function take_lease(client, flight)
   while true do
-    local taken, remaining_ms = lease(client, flight)
+    local taken, remaining_ms = try_lease(client, flight)
     if taken or not flight.patient then return taken end
     client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
     prolong(client, flight)
@@ -70,19 +85,39 @@ end
 
 --- Keeps the leases of the sections around the caller: a call begins.
 ---@param client ringlink.Client
----@return boolean kept false when another process has the lease of the innermost
 function M.prolong(client)
-  return prolong(client, client.sections[here()])
+  local flight = client.sections[here()]
+  if flight then prolong(client, flight) end
+end
+
+--- The same before what must not be done twice: ends the section around the caller when it has lost
+--- its lease.
+---@param client ringlink.Client
+---@param fields table of the error it ends with
+function M.prolong_or_end(client, fields)
+  M.prolong(client)
+  local flight = client.sections[here()]
+  if not (flight and flight.lost) then return end
+  fields.detail = "another process has taken it over"
+  flight.ending = errors.new("in_progress", fields)
+  error(flight.ending, 0)
 end
 
 -- Hooks ---------------------------------------------------------------------------------------
 
 -- Each note is a hook's name and what it is told; with `owing` a row owed this, or one that follows.
+-- When the program is interrupted meanwhile, that goes on to the caller once the others were told; what
+-- a row owes to the hook that was cut off, it is told again.
 local function tell_all(client, notes)
-  for _, note in ipairs(notes) do client.hooks:tell(unpack(note, 1, note.n or #note)) end
+  local cut, interruption = {}, nil
   for _, note in ipairs(notes) do
-    if note.owing then grants.settle(client, note.owing) end
+    local ok, problem = pcall(client.hooks.tell, client.hooks, unpack(note, 1, note.n or #note))
+    if not ok then cut[note[1]], interruption = true, { problem } end
   end
+  for _, note in ipairs(notes) do
+    if note.owing and not cut[note.owing.hook] then grants.settle(client, note.owing) end
+  end
+  if interruption then error(interruption[1], 0) end
 end
 
 --- Tells the hooks what was noted, as soon as no section is open around the caller.
@@ -111,10 +146,14 @@ end
 local function body(client, flight, fn, ...)
   local co, results = here(), nil
   client.sections[co] = flight
-  local function keep(...) results = { n = select("#", ...), ... } end
+  local function keep(...)
+    results = { n = select("#", ...), ... }
+    return true
+  end
   local function section(...)
     if not take_lease(client, flight) then return keep(errors.fail("in_progress")) end
     local ok, failure = pcall(function(...) keep(fn(client, flight.notes, ...)) end, ...)
+    if not ok and failure == flight.ending then ok = keep(nil, failure) end
     pcall(client.store.release, client.store, flight.key, client:owner())   -- else it runs out by itself
     if not ok then error(failure, 0) end
   end
@@ -152,6 +191,21 @@ local function finish(client, co, before, ok, ...)
   client.sections[co] = before
   if not ok then error((...), 0) end
   return ...
+end
+
+--- The section around the caller, or what stands for one.
+---@param client ringlink.Client
+---@return ringlink.Flight?
+function M.around(client)
+  return client.sections[here()]
+end
+
+--- The caller waits for what somebody does in a section: unless it gives way to others itself, that
+--- gives way no more.
+---@param client ringlink.Client
+---@param flight ringlink.Flight? as `around` told whoever does it
+function M.wait_along(client, flight)
+  if flight and not M.is_background(client) then flight.background = false end
 end
 
 --- Runs a function whose calls to Ring, and those of the sections it begins, give way to others. With

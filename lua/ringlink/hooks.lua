@@ -1,7 +1,8 @@
 --- The partner's hooks: who listens to what, in the order of registration.
 --
 -- Hooks run in the caller, never inside a critical section. A hook that raises is reported as
--- `hook_failed` and cannot lose a token or a state: everything was stored before it ran.
+-- `hook_failed` and cannot lose a token or a state: everything was stored before it ran. An interruption
+-- of the program is no failure of the hook it comes in, and goes on to the caller.
 
 local errors = require "ringlink.errors"
 
@@ -77,7 +78,7 @@ function Hooks:has(name)
 end
 
 local function trace(cause)
-  if type(cause) == "string" then return debug.traceback(cause, 2) end
+  if type(cause) == "string" and not errors.is_interruption(cause) then return debug.traceback(cause, 2) end
   return cause
 end
 
@@ -94,27 +95,40 @@ local function call(entry, args)
   return xpcall(function() return entry.fn((table.unpack or unpack)(args, 1, args.n)) end, trace)
 end
 
+local function told_failure(self, name, cause)
+  local err = hook_failed(name, cause)
+  self.log("error", err.message, { hook = name, cause = errors.describe_trace(cause) })
+  return err
+end
+
 --- Tells every listener. Their results are ignored; failures are logged and the first one is
---- returned, for callers to whom it matters.
+--- returned, for callers to whom it matters. An interruption is raised when the others were told.
 ---@param name string
 ---@return ringlink.Error? first_failure
 function Hooks:tell(name, ...)
   local args = { n = select("#", ...), ... }
-  local first
+  local first, interruption
   for _, entry in ipairs(self.listeners[name] or {}) do
     local ok, cause = call(entry, args)
-    if not ok then
-      local err = hook_failed(name, cause)
-      self.log("error", err.message, { hook = name, cause = errors.describe_trace(cause) })
+    if not ok and errors.is_interruption(cause) then
+      interruption = cause
+    elseif not ok then
+      local err = told_failure(self, name, cause)
       first = first or err
     end
   end
+  if interruption then error(interruption, 0) end
   return first
+end
+
+local function not_answered(name, cause)
+  if errors.is_interruption(cause) then error(cause, 0) end
+  return nil, hook_failed(name, cause)
 end
 
 local function ask_one(entry, name, objection, args)
   local ok, answer, reason = call(entry, args)
-  if not ok then return nil, hook_failed(name, answer) end
+  if not ok then return not_answered(name, answer) end
   if answer == false or (answer == nil and reason ~= nil) then
     return errors.fail(objection, {
       stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
@@ -156,7 +170,7 @@ function Hooks:decide(name, ...)
   local args = { n = select("#", ...), ... }
   for _, entry in ipairs(self.listeners[name] or {}) do
     local ok, answer = call(entry, args)
-    if not ok then return nil, hook_failed(name, answer) end
+    if not ok then return not_answered(name, answer) end
     if answer then return answer end
   end
 end

@@ -180,7 +180,15 @@ local function tell(client, name, call, fields)
   flight.note(client, name, fields)
 end
 
+-- What is no mere reading is the business of whoever has the lease.
+local function keep_leases(client, call, state)
+  if READS[call.method] then return flight.prolong(client) end
+  flight.prolong_or_end(client, { stage = call.stage, attempts = state.attempts,
+    ambiguous = state.maybe_before or nil })
+end
+
 local function one_attempt(client, call, state)
+  keep_leases(client, call, state)
   state.attempts = state.attempts + 1
   tell(client, "request", call, { attempt = state.attempts })
   local result, err = send(client, call)
@@ -220,7 +228,6 @@ end
 ---@return ringlink.Error? err `ambiguous` when Ring may have done it
 function M.call(client, call)
   call.deadline_ms = call.deadline_ms or M.deadline(client)
-  flight.prolong(client)
   local state = { attempts = 0, lost = 0, maybe_before = false,
     started_ms = client.clock.monotonic_ms() }
   while true do

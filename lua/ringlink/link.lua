@@ -146,6 +146,7 @@ local function await_other(client, other, plan)
     return errors.fail("in_progress", { stage = "link",
       detail = "a hook of this link asked for the link it belongs to" })
   end
+  flight.wait_along(client, other.section)
   while not other.done do client.clock.sleep(TURN_S) end
   if other.goal == plan.goal then return other.link, other.err end
 end
@@ -162,7 +163,7 @@ function M.conduct(client, key, plan)
     local link, err = await_other(client, client.conducts[key], plan)
     if link or err then return link, err end
   end
-  local conduct = { goal = plan.goal, co = coroutine.running() }
+  local conduct = { goal = plan.goal, co = coroutine.running(), section = flight.around(client) }
   client.conducts[key] = conduct
   local ok, link, err = pcall(walk, client, key, plan)
   client.conducts[key] = nil

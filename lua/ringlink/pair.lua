@@ -1,10 +1,12 @@
 --- A pair of tokens on its way into its row.
 --
 -- Invariants: once Ring has handed out a pair, nothing else of it exists anywhere; so it is kept in
--- the client (`client.unsaved`) from the moment it is received until the store has taken it, or
--- refused it for good. One at a time writes it, and everybody who wants it written hears the same.
+-- the client (`client.unsaved`) from the moment it is received, before it is sealed, until the store has
+-- taken it, or refused it for good. One at a time writes it, and everybody who wants it written hears
+-- the same.
 
 local errors = require "ringlink.errors"
+local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
 
 local M = {}
@@ -43,11 +45,19 @@ local function after_writing(pending, ok, row, err)
   error(row, 0)                        -- the wait was cancelled, say: the pair is still to be written
 end
 
+local function seal_and_write(client, notes, key, pending)
+  if pending.received then
+    pending.columns = M.columns(client, key, pending.received)
+    pending.received = nil
+  end
+  return pending.write(client, notes, key, pending.columns, unpack(pending))
+end
+
 local function write(client, notes, key, pending)
   while pending.writing do client.runtime.sleep(TURN_S) end
   if pending.settled then return pending.row, pending.err end
   pending.writing = true
-  local row, err = after_writing(pending, pcall(pending.write, client, notes, key, unpack(pending)))
+  local row, err = after_writing(pending, pcall(seal_and_write, client, notes, key, pending))
   if row or not errors.is_of_store(err) then
     client.unsaved[key] = nil
     pending.settled, pending.row, pending.err = true, row, err
@@ -60,7 +70,8 @@ end
 ---@param client ringlink.Client
 ---@param notes table[]
 ---@param key string
----@param pending table `write` and its arguments after the key
+---@param pending table `received`, what ring.token returned; `write` and what it is given after the
+--- key and the columns
 ---@return table? row
 ---@return ringlink.Error?
 function M.save(client, notes, key, pending)
@@ -90,12 +101,24 @@ function M.load(client, notes, key)
   return grants.load(client, key)
 end
 
+--- The same outside of sections: tells the hooks of what was written.
+---@param client ringlink.Client
+---@param key string
+---@return table? row
+---@return ringlink.Error?
+function M.load_told(client, key)
+  local notes = {}
+  local row, err = M.load(client, notes, key)
+  flight.tell(client, notes)
+  return row, err
+end
+
 --- Writes what could not be written before, as far as the store takes it now.
 ---@param client ringlink.Client
 function M.flush(client)
   local keys = {}
   for key in pairs(client.unsaved) do keys[#keys + 1] = key end
-  for _, key in ipairs(keys) do errors.catch(M.load, client, {}, key) end
+  for _, key in ipairs(keys) do errors.catch(M.load_told, client, key) end
 end
 
 return M

@@ -89,7 +89,7 @@ end
 
 -- By compare-and-set on the token that was sent: a late success is never fenced away. A store may have
 -- written a pair although it said that it could not.
-local function commit(client, notes, key, sent, columns)
+local function commit(client, notes, key, columns, sent)
   local function guard(row)
     local is_written = columns.fingerprint ~= nil and row.fingerprint == columns.fingerprint
     if row.fingerprint == sent or is_written then return true end
@@ -103,7 +103,7 @@ local function commit(client, notes, key, sent, columns)
 end
 
 local function commit_pair(client, notes, key, sent, tokens)
-  return pair.save(client, notes, key, { write = commit, sent, pair.columns(client, key, tokens) })
+  return pair.save(client, notes, key, { received = tokens, write = commit, sent })
 end
 
 -- Warning -------------------------------------------------------------------------------------
@@ -215,7 +215,6 @@ local function send(client, notes, key, row)
     refresh_token = client.vault:open(key, "refresh", row.refresh) }
   local marked, problem = store_intent(client, key, row)
   if not marked then return nil, problem end
-  if not flight.prolong(client) then return taken_over() end
   local tokens, err = ring.token(client, form, { stage = "refresh", need_refresh = false })
   if tokens then
     client.circuit:succeeded()

@@ -4,7 +4,7 @@
 -- rotation's business.
 
 local core = require "ringlink.core"
-local flight = require "ringlink.flight"
+local errors = require "ringlink.errors"
 local grants = require "ringlink.grants"
 local pair = require "ringlink.pair"
 local ring = require "ringlink.ring"
@@ -29,7 +29,8 @@ end
 local function hand_out(client, key, row)
   local ok, refusal = rotation.usable(row)
   if not ok then return nil, refusal end
-  local access = core.secret(client.vault:open(key, "access", row.access))
+  local access, code = core.secret(client.vault:open(key, "access", row.access))
+  if not access then return errors.fail(code, { stage = "refresh" }) end
   note_use(client, key, row)
   return access
 end
@@ -68,18 +69,13 @@ function M.refresh_ahead(client, key)
     if err.code == "in_progress" then return false end
     return nil, err
   end
+  local ok, refusal = rotation.usable(rotated)           -- it may have been unlinked meanwhile
+  if not ok then return nil, refusal end
   if client.in_use:is_of(key, row) then client.in_use:drop(key) end    -- until somebody has the new one
   return true
 end
 
 -- What others call ----------------------------------------------------------------------------
-
-local function load_told(client, key)
-  local notes = {}
-  local row, err = pair.load(client, notes, key)
-  flight.tell(client, notes)
-  return row, err
-end
 
 --- A usable access token of a grant, refreshed when it is time.
 ---@param client ringlink.Client
@@ -89,7 +85,7 @@ end
 ---@return ringlink.Error?
 function M.access(client, key, row)
   local err
-  if not row or client.unsaved[key] then row, err = load_told(client, key) end
+  if not row or client.unsaved[key] then row, err = pair.load_told(client, key) end
   if not row then return nil, err end
   local ok, refusal = rotation.usable(row)
   if not ok then return nil, refusal end

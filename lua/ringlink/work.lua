@@ -2,8 +2,8 @@
 --- pruning.
 --
 -- One call does a bounded amount and says when to come back. A failure puts a row off for a while,
--- so that one bad account never keeps the others waiting. A row that cannot be opened (another
--- process has its key, or it is damaged) stays as it is: this process passes it over until it changes.
+-- so that one bad account never keeps the others waiting. A row that cannot be opened stays as it is:
+-- this process passes it over (unreadable).
 --
 -- Journeys go first, for a nonce lasts minutes and a token a month. Then refreshes: of tokens in use
 -- (in_use), so that no caller has to wait, and daily ones, the longest overdue first; LANES of them at
@@ -28,7 +28,6 @@ local PAUSE_MS = 60000                 -- after a failure, doubled for each furt
 local PAUSE_DOUBLINGS_MAX = 6          -- about an hour
 local PAUSE_JITTER = 0.5               -- so much of it is random: what failed together comes back spread out
 local EVENT_PAUSE_S = 60               -- before hooks that failed are run again
-local UNREADABLE_MAX = 1024            -- rows passed over that are remembered
 
 ---@class ringlink.Report
 ---@field refreshed integer
@@ -141,7 +140,7 @@ local function attempt(run, fn, ...)
 end
 
 local function pass_over(client, key, row, version, problem)
-  client.unreadable[key] = version
+  client.unreadable:note(key, version)
   client.log("error", "due, but it cannot be worked on; left as it is",
     { state = row.state, error = errors.is(problem) and problem.code or nil })
 end
@@ -151,6 +150,7 @@ end
 local function handle(client, key, report)
   local row, version = client.store:get(key)
   if not (row and row.due_ms and row.due_ms <= client.clock.now_ms()) then return end
+  if client.unreadable:has({ key = key, row = row, version = version }) then return end
   local ok, problem = pcall(handler_of(client, row), client, key, row, report, version)
   if ok then return end
   local is_rows_own = errors.is_unreadable(problem)
@@ -215,21 +215,9 @@ end
 
 -- What is due ---------------------------------------------------------------------------------
 
--- Rows that could not be opened and have not changed since are due all the time.
-local function is_passed_over(client, entry)
-  return client.unreadable[entry.key] == entry.version
-end
-
 local function readable_due(client, limit)
-  local passed_over = 0
-  for _ in pairs(client.unreadable) do passed_over = passed_over + 1 end
-  if passed_over > UNREADABLE_MAX then client.unreadable, passed_over = {}, 0 end
-  local found, next_ms = client.store:due(client.clock.now_ms(), limit + passed_over)
-  local list = {}
-  for _, entry in ipairs(found) do
-    if #list < limit and not is_passed_over(client, entry) then list[#list + 1] = entry end
-  end
-  return list, next_ms
+  local clock = client.clock
+  return client.unreadable:others(client.store, clock.now_ms(), clock.monotonic_ms(), limit)
 end
 
 -- However much else is overdue: these wait for a user, and for a nonce or a code that lapses.
@@ -240,7 +228,7 @@ local function urgent(client, limit)
   for _, state in ipairs(URGENT) do
     for _, entry in ipairs(client.store:find({ state = state, limit = limit })) do
       local is_due = entry.row.due_ms and entry.row.due_ms <= now
-      if is_due and not is_passed_over(client, entry) then list[#list + 1] = entry end
+      if is_due and not client.unreadable:has(entry) then list[#list + 1] = entry end
     end
   end
   return list

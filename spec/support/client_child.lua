@@ -55,6 +55,26 @@ function modes.refresh()
   say(#assert(account:get("/v1/devices")).data .. " devices")
 end
 
+-- Another process has the lease, and for longer than anybody waits.
+function modes.leased()
+  local client = new_client()
+  local account = link(client)
+  watch_store(client)
+  local before = assert(account:access_token()):reveal()
+  local name, sleep, waiting = "refresh/" .. account:grant().key, client.clock.sleep, false
+  assert(client.store:lease(name, "another", 3600 * 1000))
+  client.clock.sleep = function(seconds)
+    if not waiting then say("waiting") end
+    waiting = true
+    sleep(seconds)
+  end
+  local ok, err = pcall(account.refresh, account, { force = true })
+  if ok then say("went on") else tell_error(err) end
+  client.store:release(name, "another")
+  assert(account:refresh({ force = true }))
+  say(assert(account:access_token()):reveal() ~= before and "new token" or "old token")
+end
+
 -- The same within a task of the loop.
 function modes.refresh_in_task()
   local client = new_client()

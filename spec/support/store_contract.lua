@@ -241,6 +241,23 @@ return function(name, open)
         assert.equal(500, next_ms)
       end)
 
+      it("goes on after a place, whether a row is still there or not", function()
+        for key, due_ms in pairs({ a = 10, d = 10, b = 10, c = 9, e = 11, f = 600 }) do
+          insert(key, { due_ms = due_ms })
+        end
+        local function after(due_ms, key, limit)
+          local list, next_ms = store:due(500, limit or 10, { due_ms = due_ms, key = key })
+          return table.concat(keys_of(list)) .. " " .. tostring(next_ms)
+        end
+        assert.equal("cabde 600", after(0, "z"))
+        assert.equal("bde 600", after(10, "a"))
+        assert.equal("de 600", after(10, "bb"))
+        assert.equal("e 600", after(10, "d"))
+        assert.equal(" 600", after(11, "e"))
+        assert.equal("b 500", after(10, "a", 1))
+        assert.equal("bde 600", after(10, "a", 3))
+      end)
+
       it("forgets the time of a row that changed or went", function()
         local version = insert("a", { due_ms = 1 })
         insert("b", { due_ms = 2 })

@@ -134,7 +134,9 @@ static int find(work *w) {
 
 static int due(work *w) {
     int64_t more;
-    if (!has_number(w, RLK_STORE_NOW_MS) || w->in.numbers[RLK_STORE_LIMIT] < 0) {
+    const bool goes_on = has_number(w, RLK_STORE_DUE_MS);
+    if (!has_number(w, RLK_STORE_NOW_MS) || w->in.numbers[RLK_STORE_LIMIT] < 0 ||
+        goes_on != has_text(w, RLK_STORE_AFTER)) {
         return SQLITE_MISUSE;
     }
     int code = give(w, RLK_SQL_DUE_);

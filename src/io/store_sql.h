@@ -24,6 +24,12 @@
     "WHERE client = :client AND key = :key AND kind IS :kind AND state IS :state "                 \
     "AND user IS :user AND account IS :account "
 
+/* What is due, all of it or what comes after a row with this due_ms and key. */
+#define RLK_SQL_OVERDUE                                                                            \
+    "INDEXED BY rows_due WHERE client = :client AND due_ms <= :now_ms "                            \
+    "AND due_ms >= ifnull(:due_ms, -9223372036854775808) "                                         \
+    "AND (:due_ms IS NULL OR due_ms > :due_ms OR key > :after) "
+
 /* A pending event that nobody else has: a lease of another boot is void. */
 #define RLK_SQL_TAKABLE                                                                            \
     "client = :client AND state = 'pending' AND "                                                  \
@@ -71,10 +77,8 @@
                                 "AND account = :account AND key > :after "                         \
                                 "AND (:state IS NULL OR state = :state) "                          \
                                 "AND (:user IS NULL OR user = :user) ORDER BY key LIMIT :limit")   \
-    X(DUE, RLK_SQL_ROW "INDEXED BY rows_due WHERE client = :client AND due_ms <= :now_ms "         \
-                       "ORDER BY due_ms, key LIMIT :limit")                                        \
-    X(DUE_MORE, "SELECT due_ms FROM rows INDEXED BY rows_due WHERE client = :client "              \
-                "AND due_ms <= :now_ms LIMIT 1 OFFSET :limit")                                     \
+    X(DUE, RLK_SQL_ROW RLK_SQL_OVERDUE "ORDER BY due_ms, key LIMIT :limit")                        \
+    X(DUE_MORE, "SELECT due_ms FROM rows " RLK_SQL_OVERDUE "LIMIT 1 OFFSET :limit")                \
     X(DUE_NEXT, "SELECT due_ms FROM rows INDEXED BY rows_due WHERE client = :client "              \
                 "AND due_ms > :now_ms ORDER BY due_ms LIMIT 1")                                    \
     X(UNCLAIMED,                                                                                   \

@@ -91,7 +91,8 @@ typedef struct rlk_store_fields {
     X(PUT_IF, put_if, true) /* key, version, the row; yes when written, value its version */       \
     X(DELETE, delete, true) /* key, now_ms, version or none; yes when it was that */               \
     X(FIND, find, false)    /* state, user, account, after, limit; gives rows by key */            \
-    X(DUE, due, false)      /* now_ms, limit; gives rows, value the next due time */               \
+    X(DUE, due, false)      /* now_ms, limit, due_ms and after or neither; gives rows, value the   \
+                               next due time */                                                    \
     X(UNCLAIMED, unclaimed, false) /* change; gives rows, keys without data; value the change */   \
     X(LEASE, lease, true)     /* key, owner, boot, boot_ms, ttl_ms; yes, or value what is left */  \
     X(RELEASE, release, true) /* key, owner */                                                     \

@@ -4,7 +4,8 @@
 -- What a runtime has: `name`; `await` for a ticket of a transport that `open_transport` made and
 -- `drop_transport` gives up; `spawn`, `critical` and `join` for tasks; `sleep`; `check_may_wait`,
 -- which raises before anything begins where nothing can be waited for; `store`, the carrier of the
--- SQLite store's jobs; `limiter`. They are functions, not methods.
+-- SQLite store's jobs; `limiter`. They are functions, not methods. Where signals end a program there are
+-- `hold` and `release` too, by which a task keeps them back.
 
 local core = require "ringlink.core"
 local direct = require "ringlink.store.direct"
@@ -22,6 +23,8 @@ local M = {}
 ---@field join fun(task: ringlink.Task): any raises what the task raised
 ---@field sleep fun(seconds: number)
 ---@field check_may_wait fun()
+---@field hold fun()? no SIGINT and SIGTERM until the calling task releases them, or ends
+---@field release fun()?
 ---@field store table open, run, scrub, close
 ---@field limiter fun(config: table): userdata
 
@@ -37,7 +40,7 @@ local function of_loop(name)
     name = name,
     open_transport = core.transport, drop_transport = drop_transport,
     await = function(transport, ticket) return loop.await(transport, ticket, blocking) end,
-    spawn = loop.spawn, critical = loop.critical,
+    spawn = loop.spawn, critical = loop.critical, hold = loop.hold, release = loop.release,
     join = function(task) return loop.join(task, blocking) end,
     sleep = function(seconds) loop.sleep(seconds, blocking) end,
     check_may_wait = function() loop.check_may_wait(blocking) end,

@@ -3,9 +3,9 @@
 --
 -- Tasks are coroutines that this loop alone resumes. Waiting inside a task yields to the loop;
 -- waiting outside of any coroutine turns the loop until the result is there.
--- Critical sections are tasks too: whoever waits for one may go away, the section goes on, and while
--- one is open SIGINT and SIGTERM are held back, so that no rotated token is lost between Ring's
--- answer and the store.
+-- Critical sections are tasks too: whoever waits for one may go away, the section goes on. A task may
+-- have SIGINT and SIGTERM held back, so that no rotated token is lost between Ring's answer and the
+-- store; they are let go when none wants that any more, or has ended.
 -- A task's job for the SQLite store waits until no task can go on any more; then all that came are
 -- done in one transaction. Whoever is no task has its own done at once.
 -- What a task raised goes to whoever joins it. When nobody does, `run` raises it: the one under way,
@@ -33,6 +33,8 @@ local M = {}
 ---@field failure any       what it raised, otherwise
 ---@field joined boolean?   somebody has taken its result or its failure
 ---@field critical boolean
+---@field holds boolean?    it wants signals held back
+---@field counted boolean?  and so they are, for it
 ---@field begun boolean?
 ---@field cancelled boolean? every wait of it raises `cancelled`
 ---@field waiters ringlink.Task[]
@@ -41,7 +43,7 @@ local tasks = {}                       -- coroutine -> task that has not ended
 local ready = { first = 1, last = 0 }  -- tasks that can go on
 local timers = {}                      -- { at_ms, task }, soonest last
 local transports = {}                  -- transport -> { ticket -> box }, while one is open
-local held = 0                         -- open critical sections
+local held = 0                         -- who has signals held back
 local live = 0                         -- tasks that have not ended
 local failed = {}                      -- tasks whose failure nobody has taken yet
 local jobs = batches.new()             -- of stores, that tasks wait for
@@ -92,20 +94,27 @@ local function finish(task, ok, ...)
   tasks[task.co] = nil
   live = live - 1
   for _, waiter in ipairs(task.waiters) do push_ready(waiter) end
-  if task.critical then release() end
+  task.holds = false
 end
 
--- The signals that a section held back come here, in the loop, and not within a task: LuaJIT would
--- interrupt that one.
 local function settle(task, alive, ...)
   if coroutine.status(task.co) ~= "dead" then return end
   if alive then finish(task, ...) else finish(task, false, ...) end
+end
+
+-- The signals that a task held back come here, in the loop, and not within a task: LuaJIT would
+-- interrupt that one.
+local function let_go(task)
+  if not task.counted or task.holds then return end
+  task.counted = false
+  release()
 end
 
 local function resume(task)
   if task.done then return end
   task.begun = true
   settle(task, coroutine.resume(task.co))
+  let_go(task)
 end
 
 --- Starts a task; it runs when the caller next waits.
@@ -128,10 +137,23 @@ end
 ---@param fn function
 ---@return ringlink.Task
 function M.critical(fn, ...)
-  hold()
   local task = M.spawn(fn, ...)
   task.critical = true
   return task
+end
+
+--- Holds SIGINT and SIGTERM back until the task that calls lets them go, or ends.
+function M.hold()
+  local task = current_task()
+  task.holds = true
+  if task.counted then return end
+  task.counted = true
+  hold()
+end
+
+--- Lets them go again; they come when the task next waits.
+function M.release()
+  current_task().holds = false
 end
 
 local function expire_timers()

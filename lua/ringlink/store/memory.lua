@@ -135,25 +135,29 @@ function Store:find(query)
   return listing(self, candidates(self, query), query.limit)
 end
 
+local function comes_before(due_ms, key, other_due_ms, other_key)
+  if due_ms ~= other_due_ms then return due_ms < other_due_ms end
+  return key < other_key
+end
+
 --- Rows whose `due_ms` has come, the longest overdue first.
 ---@param now_ms integer
 ---@param limit integer
+---@param after { due_ms: integer, key: string }? only rows that come after this place
 ---@return { key: string, row: table, version: integer }[] due
 ---@return integer? next_due_ms when the earliest of the others is due
-function Store:due(now_ms, limit)
+function Store:due(now_ms, limit, after)
   local keys, later = {}, nil
   for key, entry in pairs(self.rows) do
     local due_ms = entry.row.due_ms
-    if due_ms and due_ms <= now_ms then
+    if due_ms and due_ms > now_ms then
+      later = math.min(due_ms, later or due_ms)
+    elseif due_ms and (after == nil or comes_before(after.due_ms, after.key, due_ms, key)) then
       keys[#keys + 1] = key
-    elseif due_ms and (later == nil or due_ms < later) then
-      later = due_ms
     end
   end
   table.sort(keys, function(a, b)
-    local left, right = self.rows[a].row.due_ms, self.rows[b].row.due_ms
-    if left ~= right then return left < right end
-    return a < b
+    return comes_before(self.rows[a].row.due_ms, a, self.rows[b].row.due_ms, b)
   end)
   if #keys > limit then later = now_ms end
   return listing(self, keys, limit), later

@@ -201,10 +201,12 @@ end
 --- Rows whose `due_ms` has come, the longest overdue first. Costs what is due, not what is stored.
 ---@param at_ms integer
 ---@param limit integer
+---@param after { due_ms: integer, key: string }? only rows that come after this place
 ---@return { key: string, row: table, version: integer }[] due
 ---@return integer? next_due_ms when the earliest of the others is due
-function Store:due(at_ms, limit)
-  local result = ask(self, { op = "due", now_ms = math.floor(at_ms), limit = limit })
+function Store:due(at_ms, limit, after)
+  local result = ask(self, { op = "due", now_ms = math.floor(at_ms), limit = limit,
+    due_ms = after and after.due_ms, after = after and after.key })
   return listing(self, result.entries), result.value
 end
 
