@@ -46,13 +46,14 @@ LIBS          ?= $(call pkg,--libs $(LIBS_PC))
 SOURCES      := $(wildcard src/*/*.c)
 CARRIERS     := $(filter src/core/% src/io/%,$(SOURCES))# all that knows nothing of Lua
 TESTS        := $(patsubst spec/core/%.c,%,$(wildcard spec/core/test_*.c))
+THREADED     := $(filter test_transport test_wake test_worker%,$(TESTS))
 TEST_HELPERS := $(filter-out spec/core/test_%,$(wildcard spec/core/*.c))
 C_FILES       = $(wildcard src/*/*.[ch] spec/core/*.[ch] spec/bench/*.[ch] spec/support/*.c)
 
-COMPILE = -std=c11 -fPIC -fvisibility=hidden $(WARNINGS) -Isrc $(LIBS_CFLAGS) -MMD -MP -c
+COMPILE = -std=c11 -pthread -fPIC -fvisibility=hidden $(WARNINGS) -Isrc $(LIBS_CFLAGS) -MMD -MP -c
 # nodelete: lua_close would unmap the code under a running thread. now: a missing symbol is
 # noticed when the module is loaded, not in the middle of a link (Lua's own symbols forbid -z defs).
-LINK    = -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
+LINK    = -shared -pthread -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
 
 module  = $(BUILD)/$(1)/ringlink/core.so
 tests   = $(TESTS:%=$(BUILD)/$(1)/test/%)
@@ -75,7 +76,7 @@ $(call tests,$(1)): $(BUILD)/$(1)/test/%: $(BUILD)/obj/$(1)/spec/core/%.o \
 		$(call objects,$(1),$(TEST_HELPERS) $(CARRIERS))
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
-	$(Q)$(2) $(3) -o $$@ $$^ $$(LIBS) -lcmocka
+	$(Q)$(2) $(3) -o $$@ $$^ $$(LIBS) -lcmocka -pthread
 
 .PHONY: compile/$(1)
 compile/$(1): $(call module,$(1)) $(call tests,$(1))
@@ -89,6 +90,7 @@ STRICT   := strict/gcc-5.4 strict/gcc-luajit strict/clang-5.4 strict/clang-luaji
 $(eval $(call flavour,5.4,$(CC),$$(CFLAGS),LUA_CFLAGS))
 $(eval $(call flavour,luajit,$(CC),$$(CFLAGS),LUAJIT_CFLAGS))
 $(eval $(call flavour,asan/5.4,gcc,-O1 -g $(SANITIZE),LUA_CFLAGS))
+$(eval $(call flavour,tsan,gcc,-O1 -g -fsanitize=thread,LUA_CFLAGS))
 $(eval $(call flavour,strict/gcc-5.4,gcc,-O2 -Werror,LUA_CFLAGS))
 $(eval $(call flavour,strict/gcc-luajit,gcc,-O2 -Werror,LUAJIT_CFLAGS))
 $(eval $(call flavour,strict/clang-5.4,clang,-O2 -Werror,LUA_CFLAGS))
@@ -174,7 +176,8 @@ bench: ## measure, against baselines (BENCH=store: only that; BENCH_ACCOUNTS=n; 
 
 # Every suite speaks TAP into .build/test/<name>.log; suite.sh counts it, tally.sh adds up. A suite
 # can be run alone: `make test-core`. The slow ones come first, to run beside the quick ones.
-SUITES := specs sqlite valgrind asan luajit core core-asan core-valgrind compile install lint tidy
+SUITES := specs sqlite inside nginx valgrind asan luajit core core-asan core-tsan core-valgrind \
+          compile install lint tidy
 SOAK   := spec/soak/kills.lua spec/soak/long_life.lua# not named _spec: busted passes them over
 SUITE  := spec/support/suite.sh
 CHECKS := spec/support/checks.sh
@@ -184,6 +187,9 @@ BUSTED := spec/support/busted.lua -o spec/support/tap.lua
 VALGRIND   := valgrind --quiet --error-exitcode=99 --leak-check=full \
               --show-leak-kinds=definite --errors-for-leak-kinds=definite
 SANITIZERS := env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+# ThreadSanitizer has its own ideas about addresses, which some kernels' randomisation upsets.
+THREADS     = $(shell setarch -R true 2>/dev/null && echo setarch -R) \
+              env TSAN_OPTIONS=halt_on_error=1
 
 .PHONY: test soak check sanitize valgrind $(SUITES:%=test-%) test-secrets
 test: ## run every suite (installs packages); the last line is `N passed, N failed`
@@ -198,7 +204,7 @@ soak: ## 200 kills and a thousand accounts for 90 days, by chance (SEED=n repeat
 	sed -n 's/^#: /   /p' $(BUILD)/test/soak.log; spec/support/tally.sh soak
 
 check: test-lint test-tidy test-core test-luajit ## the quick suites: style, rules, core, no network
-sanitize: test-core-asan test-asan ## the suites under address and undefined-behaviour sanitizers
+sanitize: test-core-asan test-core-tsan test-asan ## the suites under gcc's sanitizers
 valgrind: test-core-valgrind test-valgrind ## the suites under valgrind
 
 test-lint:
@@ -224,11 +230,22 @@ test-core: $(call tests,5.4)
 test-core-asan: $(call tests,asan/5.4)
 	@$(SUITE) core-asan "C tests under sanitizers" $(EACH) "$(SANITIZERS)" $^
 
+test-core-tsan: $(THREADED:%=$(BUILD)/tsan/test/%)
+	@$(SUITE) core-tsan "threads under ThreadSanitizer" $(EACH) "$(THREADS)" $^
+
 test-core-valgrind: $(call tests,5.4)
 	@$(SUITE) core-valgrind "C tests under valgrind" $(EACH) "$(VALGRIND)" $^
 
 test-specs: $(call module,5.4) $(call module,luajit) $(BARE)
-	@$(SUITE) specs "specs, Lua 5.4" $(call lua,5.4,$(LUA)) $(BUSTED) --exclude-tags=tidy spec
+	@$(SUITE) specs "specs, Lua 5.4" $(call lua,5.4,$(LUA)) $(BUSTED) --exclude-tags=tidy,nginx spec
+
+# The same specs in a worker of nginx, with the runtime that requests have there.
+test-inside: $(call module,luajit)
+	@$(SUITE) inside "specs inside nginx" $(call lua,luajit,$(LUAJIT)) spec/nginx/inside.lua
+
+test-nginx: $(call module,5.4) $(call module,luajit)
+	@$(SUITE) nginx "nginx: requests, workers, reloads" \
+	  $(call lua,5.4,$(LUA)) $(BUSTED) --tags=nginx spec/nginx
 
 # The same specs where they use support/world.lua, each client with a file of its own; but for those that
 # choose their stores themselves (tag ownstore).
@@ -243,7 +260,7 @@ test-luajit: $(call module,luajit)
 
 test-asan: $(call module,asan/5.4) $(call module,luajit) $(ASAN_LUA) $(BARE)
 	@$(SUITE) asan "specs, Lua 5.4, under sanitizers" \
-	  $(call lua,asan/5.4,$(CURDIR)/$(ASAN_LUA),$(SANITIZERS)) $(BUSTED) --exclude-tags=tidy spec
+	  $(call lua,asan/5.4,$(CURDIR)/$(ASAN_LUA),$(SANITIZERS)) $(BUSTED) --exclude-tags=tidy,nginx spec
 
 test-valgrind: $(call module,5.4)
 	@$(SUITE) valgrind "specs without network, Lua 5.4, under valgrind" \

@@ -47,6 +47,7 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 bytes) {
 }
 
 static int file_sync(sqlite3_file *f, int flags) {
+    faulty_vfs.syncs++;
     if (fails_now()) return SQLITE_IOERR_FSYNC;
     if (faulty_vfs.no_sync) return SQLITE_OK;
     return real_of(f)->pMethods->xSync(real_of(f), flags);
@@ -87,7 +88,9 @@ static int file_shm_map(sqlite3_file *f, int page, int bytes, int extend, void v
 }
 
 static int file_shm_lock(sqlite3_file *f, int offset, int n, int flags) {
-    return real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
+    const int code = real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
+    if (code == SQLITE_BUSY) faulty_vfs.refusals++;
+    return code;
 }
 
 static void file_shm_barrier(sqlite3_file *f) {

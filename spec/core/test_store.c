@@ -5,7 +5,6 @@
 
 #include "support.h"
 
-#include <ftw.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,34 +13,11 @@
 #include "io/store_db.h"
 #include "io/store_schema.h"
 #include "io/store_sql.h"
+#include "place.h"
 
 #define DATA "d4ta-d4ta-d4ta"
 
 enum { ROWS = 8, ROUNDS = 3, ATTEMPTS_MAX = 2000 };
-
-/* ---- A directory of its own for every test ---- */
-
-typedef struct place {
-    char directory[64];
-    char path[80];
-} place;
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
-static void leave(place *p) {
-    assert_int_equal(nftw(p->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
-
-static place arrive(void) {
-    place p;
-    snprintf(p.directory, sizeof p.directory, "/tmp/ringlink-test-XXXXXX");
-    assert_non_null(mkdtemp(p.directory));
-    snprintf(p.path, sizeof p.path, "%s/store.db", p.directory);
-    return p;
-}
 
 static rlk_store_config config_of(const place *p) {
     return (rlk_store_config){
@@ -141,12 +117,12 @@ static void each_of_our_allocations_may_fail(void **state) {
     for (size_t fail_at = 1; e != RLK_OK; fail_at++) {
         strict_heap heap = {.fail_at = fail_at};
         const rlk_alloc alloc = strict_allocator(&heap);
-        place p = arrive();
+        place p = place_arrive();
         e = use_store(&p, &alloc);
         assert_int_equal(heap.blocks_out, 0);
         assert_true(e == RLK_OK || e == RLK_E_NO_MEMORY);
         assert_int_equal(e == RLK_OK, fail_at > heap.allocations);
-        leave(&p);
+        place_leave(&p);
     }
 }
 
@@ -179,7 +155,7 @@ static void each_of_sqlites_allocations_may_fail(void **state) {
     size_t failures = 0;
     sqlite_fail_at = 0;
     for (bool through = false; !through; sqlite_fail_at += 1 + sqlite_fail_at / 50) {
-        place p = arrive();
+        place p = place_arrive();
         sqlite_allocations = 0;
         if (sqlite_fail_at == 0) sqlite_fail_at = 1;
         const rlk_err e = use_store(&p, &alloc);
@@ -191,7 +167,7 @@ static void each_of_sqlites_allocations_may_fail(void **state) {
         sqlite_fail_at = 0;
         assert_true(rows_in(&p) <= 2);
         sqlite_fail_at = fail_at;
-        leave(&p);
+        place_leave(&p);
     }
     sqlite_fail_at = 0;
     assert_true(failures > 10);
@@ -229,7 +205,7 @@ static rlk_err fill(const place *p, size_t *told) {
 static void survive_failing_writes(int code, bool for_ever) {
     int failures = 0;
     for (int fail_at = 1; fail_at < ATTEMPTS_MAX; fail_at++) {
-        place p = arrive();
+        place p = place_arrive();
         size_t told = 0;
         break_at(fail_at, code, for_ever);
         const rlk_err e = fill(&p, &told);
@@ -239,7 +215,7 @@ static void survive_failing_writes(int code, bool for_ever) {
         const size_t rows = rows_in(&p);
         assert_true(rows >= told && rows % 2 == 0);
         failures += e != RLK_OK;
-        leave(&p);
+        place_leave(&p);
         if (through) {
             assert_int_equal(told, 2 * ROUNDS);
             break;
@@ -260,7 +236,7 @@ static void one_failing_write_loses_nothing(void **state) {
 
 static void a_store_goes_on_when_the_disk_does(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     size_t stored = 0;
     break_at(1, SQLITE_FULL, true);
@@ -272,13 +248,13 @@ static void a_store_goes_on_when_the_disk_does(void **state) {
     assert_int_equal(stored, 2);
     rlk_store_close(s);
     assert_int_equal(rows_in(&p), 2);
-    leave(&p);
+    place_leave(&p);
 }
 
 static void a_read_only_file_is_refused(void **state) {
     (void)state;
     const rlk_alloc alloc = rlk_alloc_default();
-    place p = arrive();
+    place p = place_arrive();
     const rlk_store_config config = config_of(&p);
     rlk_store *s = NULL;
     assert_int_equal(rows_in(&p), 0);
@@ -289,14 +265,14 @@ static void a_read_only_file_is_refused(void **state) {
     assert_null(s);
     assert_int_equal(problem.error, RLK_E_STORE_ERROR);
     assert_int_equal(writes, 0);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* ---- Batches ---- */
 
 static void a_job_that_fails_takes_nothing_with_it(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     rlk_store_job jobs[3] = {put_of("a"), put_of("b"), put_of("c")};
     rlk_store_result results[3];
@@ -309,20 +285,22 @@ static void a_job_that_fails_takes_nothing_with_it(void **state) {
         rlk_store_result_deinit(&results[i]);
     rlk_store_close(s);
     assert_int_equal(rows_in(&p), 2);
-    leave(&p);
+    place_leave(&p);
 }
 
 static void a_job_without_its_fields_is_refused(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     for (int op = 0; op < RLK_STORE_OP_COUNT; op++) {
         const rlk_store_job job = {(rlk_store_op)op, rlk_store_no_fields()};
-        const bool needs_none = op == RLK_STORE_OP_FIND || op == RLK_STORE_OP_LEAVE;
-        assert_int_equal(run_one(s, job, NULL), needs_none ? RLK_OK : RLK_E_INVALID_REQUEST);
+        const rlk_err e = run_one(s, job, NULL);
+        const bool needs_none =
+            op == RLK_STORE_OP_FIND || op == RLK_STORE_OP_LEAVE || op == RLK_STORE_OP_TALLY;
+        assert_int_equal(e, needs_none ? RLK_OK : RLK_E_INVALID_REQUEST);
     }
     rlk_store_close(s);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* ---- Others ---- */
@@ -335,7 +313,7 @@ static sqlite3 *connect(const place *p) {
 
 static void whoever_waits_too_long_is_told(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     sqlite3 *other = connect(&p);
     size_t stored = 0;
@@ -346,13 +324,13 @@ static void whoever_waits_too_long_is_told(void **state) {
     assert_int_equal(put_batch(s, 0, 2, &stored), RLK_OK);
     sqlite3_close(other);
     rlk_store_close(s);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* Both go on with the file; whatever the child inherited, it opens anew. */
 static void parent_and_child_share_the_file(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     size_t stored = 0;
     int status = -1;
@@ -370,13 +348,13 @@ static void parent_and_child_share_the_file(void **state) {
     assert_int_equal(put_batch(s, 6, 2, &stored), RLK_OK);
     rlk_store_close(s);
     assert_int_equal(rows_in(&p), ROWS);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* An inherited store that the child only closes leaves the parent's files alone. */
 static void a_child_that_closes_touches_nothing(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     size_t stored = 0;
     int status = -1;
@@ -393,7 +371,7 @@ static void a_child_that_closes_touches_nothing(void **state) {
     assert_int_equal(put_batch(s, 2, 2, &stored), RLK_OK);
     rlk_store_close(s);
     assert_int_equal(rows_in(&p), 4);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* ---- What a write costs ---- */
@@ -421,7 +399,7 @@ static int64_t pages_of_put(const place *p, rlk_store *s, rlk_store_job *job, in
 static void a_row_that_changes_little_costs_little(void **state) {
     (void)state;
     enum { ROW_AND_CHANGE = 2 };
-    place p = arrive();
+    place p = place_arrive();
     rlk_store *s = open_store(&p);
     rlk_store_job job = put_of("k0");
     job.fields.texts[RLK_STORE_KIND] = LITERAL("grant");
@@ -437,7 +415,7 @@ static void a_row_that_changes_little_costs_little(void **state) {
     job.fields.texts[RLK_STORE_USER] = (rlk_span){NULL, 0};
     assert_true(pages_of_put(&p, s, &job, 3) > ROW_AND_CHANGE + 1);
     rlk_store_close(s);
-    leave(&p);
+    place_leave(&p);
 }
 
 /* ---- Schema ---- */
@@ -456,7 +434,7 @@ static void migrations_climb_in_order(void **state) {
     (void)state;
     static const char *const steps[] = {"CREATE TABLE a (x)", "INSERT INTO a VALUES (1)",
                                         "UPDATE a SET x = x + 1", "CREATE TABLE a (again)"};
-    place p = arrive();
+    place p = place_arrive();
     sqlite3 *c = connect(&p);
     int64_t x = 0;
     assert_int_equal(apply(c, steps, 1), RLK_OK);
@@ -469,33 +447,33 @@ static void migrations_climb_in_order(void **state) {
     assert_int_equal(version_of(c), 3);
     assert_int_equal(apply(c, steps, 2), RLK_E_STORE_ERROR); /* newer than this one */
     sqlite3_close(c);
-    leave(&p);
+    place_leave(&p);
 }
 
 static void every_older_file_is_brought_up(void **state) {
     (void)state;
     const rlk_schema schema = rlk_schema_current();
     for (int version = 1; version < schema.version; version++) {
-        place p = arrive();
+        place p = place_arrive();
         sqlite3 *c = connect(&p);
         assert_int_equal(apply(c, schema.steps, version), RLK_OK);
         assert_int_equal(rows_in(&p), 0);
         assert_int_equal(version_of(c), schema.version);
         sqlite3_close(c);
-        leave(&p);
+        place_leave(&p);
     }
 }
 
 static void strangers_are_left_alone(void **state) {
     (void)state;
     const rlk_schema schema = rlk_schema_current();
-    place p = arrive();
+    place p = place_arrive();
     sqlite3 *c = connect(&p);
     assert_int_equal(rlk_db_execute(c, "CREATE TABLE theirs (x)"), SQLITE_OK);
     assert_int_equal(rlk_schema_apply(c, schema).error, RLK_E_STORE_ERROR);
     assert_int_equal(version_of(c), 0);
     sqlite3_close(c);
-    leave(&p);
+    place_leave(&p);
 }
 
 static bool is_query(const char *text) {
@@ -518,7 +496,7 @@ static void check_plan(sqlite3 *c, const char *text) {
 
 static void no_statement_reads_a_whole_table(void **state) {
     (void)state;
-    place p = arrive();
+    place p = place_arrive();
     assert_int_equal(rows_in(&p), 0);
     sqlite3 *c = connect(&p);
     int checked = 0;
@@ -529,7 +507,7 @@ static void no_statement_reads_a_whole_table(void **state) {
     }
     assert_true(checked > 25);
     sqlite3_close(c);
-    leave(&p);
+    place_leave(&p);
 }
 
 int main(void) {

@@ -106,7 +106,7 @@ static void a_statement_costs_what_it_is_asked_for(void **state) {
     sqlite3 *few = database_among(FEW), *many = database_among(MANY);
     for (int i = 0; i < RLK_SQL_COUNT; i++) {
         const char *text = rlk_sql_text(i);
-        if (!is_query(text)) continue;
+        if (!is_query(text) || i == RLK_SQL_TALLY_) continue; /* which counts all there is */
         const int steps = steps_of(few, text);
         assert_true(steps >= STEPS_MIN);
         if (steps_of(many, text) != steps) {

@@ -5,17 +5,13 @@
 
 #include "support.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "io/clock.h"
 #include "io/transport_curl.h"
+#include "peer.h"
 
-#define SECRET "s3cr3t-s3cr3t-s3cr3t"
+#define SECRET PEER_ANSWER
 
 enum { TURN_MS = 2, TURNS_MAX = 5000, PATIENCE_MS = 10000 };
 
@@ -26,45 +22,6 @@ static const rlk_transport_config plain = {
     .response_bytes_max = 10000,
     .allow_http_loopback = true,
 };
-
-/* A server on this thread: one connection, one answer. */
-typedef struct peer {
-    int listener;
-    int connection;
-    char url[64];
-} peer;
-
-static void peer_open(peer *p) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof address;
-    p->connection = -1;
-    p->listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(p->listener >= 0);
-    assert_int_equal(bind(p->listener, (struct sockaddr *)&address, bytes), 0);
-    assert_int_equal(listen(p->listener, 8), 0);
-    assert_int_equal(fcntl(p->listener, F_SETFL, O_NONBLOCK), 0);
-    assert_int_equal(getsockname(p->listener, (struct sockaddr *)&address, &bytes), 0);
-    snprintf(p->url, sizeof p->url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
-}
-
-static void peer_close(peer *p) {
-    if (p->connection >= 0) close(p->connection);
-    close(p->listener);
-}
-
-/* Answers once something has arrived. */
-static void peer_turn(peer *p) {
-    static const char answer[] =
-        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nX-A: " SECRET "\r\n\r\n" SECRET;
-    char request[4096];
-    if (p->connection < 0) {
-        p->connection = accept(p->listener, NULL, NULL);
-        return;
-    }
-    if (recv(p->connection, request, sizeof request, MSG_DONTWAIT) <= 0) return;
-    assert_int_equal(send(p->connection, answer, sizeof answer - 1, MSG_NOSIGNAL),
-                     (int)sizeof answer - 1);
-}
 
 static rlk_request post_to(const peer *p, const rlk_span *headers, size_t count) {
     return (rlk_request){.method = LITERAL("POST"),

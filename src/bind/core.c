@@ -21,5 +21,8 @@ L_EXPORT int luaopen_ringlink_core(lua_State *L) {
     l_token_register(L);
     l_transport_register(L);
     l_vault_register(L);
+    l_wake_register(L);
+    l_worker_store_register(L);
+    l_worker_transport_register(L);
     return 1;
 }

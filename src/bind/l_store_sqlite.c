@@ -11,8 +11,7 @@
  * run, so that an error of Lua's on the way out leaks nothing. */
 #include "bind/l_store_sqlite.h"
 
-#include <string.h>
-
+#include "bind/l_jobs.h"
 #include "bind/l_util.h"
 #include "io/store_sqlite.h"
 
@@ -25,24 +24,6 @@ typedef struct l_results {
     rlk_store_result list[];
 } l_results;
 
-static const char *const text_names[] = {
-#define TEXT_NAME(NAME, name) #name,
-    RLK_STORE_TEXTS(TEXT_NAME)
-#undef TEXT_NAME
-};
-
-static const char *const number_names[] = {
-#define NUMBER_NAME(NAME, name) #name,
-    RLK_STORE_NUMBERS(NUMBER_NAME)
-#undef NUMBER_NAME
-};
-
-static const char *const op_names[] = {
-#define OP_NAME(NAME, name, writes) #name,
-    RLK_STORE_OPS(OP_NAME)
-#undef OP_NAME
-};
-
 static l_store *check_self(lua_State *L) {
     return luaL_checkudata(L, 1, L_STORE_MT);
 }
@@ -51,24 +32,11 @@ static int push_problem(lua_State *L, rlk_store_problem p) {
     return l_pushfail(L, p.error, p.detail);
 }
 
-static const char *need_text(lua_State *L, int arg, const char *name) {
-    const rlk_span text = l_opt_span(L, arg, name);
-    if (text.ptr == NULL) luaL_argerror(L, arg, lua_pushfstring(L, "%s: missing", name));
-    if (strlen(text.ptr) != text.len) {
-        luaL_argerror(L, arg, lua_pushfstring(L, "%s: contains NUL", name));
-    }
-    return text.ptr;
-}
-
 static int new_store(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     const rlk_alloc alloc = rlk_alloc_default();
-    const rlk_store_config config = {
-        .path = need_text(L, 1, "path"),
-        .client_id = l_opt_span(L, 1, "client_id"),
-        .busy_ms = l_opt_int(L, 1, "busy_ms", RLK_STORE_BUSY_MS_DEFAULT, 0, RLK_STORE_BUSY_MS_MAX),
-    };
+    const rlk_store_config config = l_read_store(L, 1);
     l_store *s = l_newud(L, sizeof *s, L_STORE_MT);
     const rlk_store_problem p = rlk_store_open(&s->core, &alloc, &config);
     return p.error == RLK_OK ? 1 : push_problem(L, p);
@@ -76,42 +44,13 @@ static int new_store(lua_State *L) {
 
 /* ---- Jobs in ---- */
 
-static void fail_job(lua_State *L, int index, const char *name, const char *complaint) {
-    luaL_argerror(L, 2, lua_pushfstring(L, "job %d: %s: %s", index, name, complaint));
-}
-
-/* The job's table is on the top of the stack. */
-static rlk_store_op read_op(lua_State *L, int index) {
-    rlk_span name = {NULL, 0};
-    if (l_field_span(L, -1, "op", &name) != L_GOOD) fail_job(L, index, "op", "string expected");
-    const int op = rlk_span_find(name, op_names, RLK_STORE_OP_COUNT);
-    if (op < 0) fail_job(L, index, "op", "unknown");
-    return (rlk_store_op)op;
-}
-
-static void read_fields(lua_State *L, int index, rlk_store_fields *fields) {
-    for (int i = 0; i < RLK_STORE_TEXT_COUNT; i++) {
-        fields->texts[i] = (rlk_span){NULL, 0};
-        if (l_field_span(L, -1, text_names[i], &fields->texts[i]) == L_WRONG) {
-            fail_job(L, index, text_names[i], "string expected");
-        }
-    }
-    for (int i = 0; i < RLK_STORE_NUMBER_COUNT; i++) {
-        fields->numbers[i] = RLK_STORE_NONE;
-        if (l_field_int(L, -1, number_names[i], &fields->numbers[i]) == L_WRONG) {
-            fail_job(L, index, number_names[i], "whole number expected");
-        }
-    }
-}
-
 static rlk_store_job *read_jobs(lua_State *L, size_t count) {
     rlk_store_job *jobs = l_rawnewud(L, (count > 0 ? count : 1) * sizeof *jobs);
     for (size_t i = 0; i < count; i++) {
         const int index = (int)i + 1;
         lua_rawgeti(L, 2, index);
         luaL_argcheck(L, lua_istable(L, -1), 2, "an array of tables expected");
-        jobs[i].op = read_op(L, index);
-        read_fields(L, index, &jobs[i].fields);
+        l_read_job(L, index, &jobs[i]);
         lua_pop(L, 1);
     }
     return jobs;
@@ -119,51 +58,15 @@ static rlk_store_job *read_jobs(lua_State *L, size_t count) {
 
 /* Raises for what is no job, before it waits to be run among others'. */
 static int check_job(lua_State *L) {
-    rlk_store_fields fields;
+    rlk_store_job job;
     (void)check_self(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    (void)read_op(L, 1);
-    read_fields(L, 1, &fields);
+    l_read_job(L, 0, &job);
     return 0;
 }
 
 /* ---- Results out ---- */
-
-static void push_entry(lua_State *L, const rlk_store_fields *entry) {
-    lua_newtable(L);
-    for (int i = 0; i < RLK_STORE_TEXT_COUNT; i++) {
-        if (entry->texts[i].ptr == NULL) continue;
-        lua_pushlstring(L, entry->texts[i].ptr, entry->texts[i].len);
-        lua_setfield(L, -2, text_names[i]);
-    }
-    for (int i = 0; i < RLK_STORE_NUMBER_COUNT; i++)
-        if (entry->numbers[i] != RLK_STORE_NONE) l_setint(L, number_names[i], entry->numbers[i]);
-}
-
-static void push_entries(lua_State *L, const rlk_store_result *r) {
-    rlk_store_fields entry;
-    size_t at = 0;
-    lua_newtable(L);
-    for (int i = 1; rlk_store_next(r, &at, &entry); i++) {
-        push_entry(L, &entry);
-        lua_rawseti(L, -2, i);
-    }
-}
-
-static void push_result(lua_State *L, const rlk_store_result *r) {
-    lua_newtable(L);
-    if (r->problem.error != RLK_OK) {
-        l_setstr(L, "error", rlk_err_describe(r->problem.error)->code);
-        l_setstr(L, "detail", r->problem.detail);
-        l_setint(L, "sqlite_code", r->problem.sqlite_code);
-        return;
-    }
-    l_setbool(L, "yes", r->yes);
-    if (r->value != RLK_STORE_NONE) l_setint(L, "value", r->value);
-    push_entries(L, r);
-    lua_setfield(L, -2, "entries");
-}
 
 static int free_results(lua_State *L) {
     l_results *results = luaL_checkudata(L, 1, L_STORE_RESULTS_MT);
@@ -185,14 +88,13 @@ static int run(lua_State *L) {
     if (s->core == NULL) return l_pushfail(L, RLK_E_CLOSED, "the store is closed");
     const size_t count = lua_rawlen(L, 2);
     luaL_argcheck(L, count <= RLK_STORE_BATCH_COUNT_MAX, 2, "too many jobs at once");
-    luaL_checkstack(L, 16, "no room for results");
     const rlk_store_job *jobs = read_jobs(L, count);
     l_results *results = new_results(L, count);
     rlk_store_run(s->core, jobs, results->list, count);
     results->count = count;
     lua_newtable(L);
     for (size_t i = 0; i < count; i++) {
-        push_result(L, &results->list[i]);
+        l_push_job_result(L, &results->list[i]);
         lua_rawseti(L, -2, (int)i + 1);
         rlk_store_result_deinit(&results->list[i]);
     }

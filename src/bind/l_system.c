@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "io/random.h"
 #include "io/signals.h"
+#include "io/thread.h"
 
 static int system_now_ms(lua_State *L) {
     l_pushint(L, rlk_clock_wall_ms());
@@ -40,6 +41,12 @@ static int system_boot_id(lua_State *L) {
 
 static int system_process_id(lua_State *L) {
     l_pushint(L, getpid());
+    return 1;
+}
+
+/* How many threads of this process, of whichever Lua state, have a name that begins so. */
+static int system_thread_count(lua_State *L) {
+    l_pushint(L, (int64_t)rlk_thread_count(luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -97,6 +104,7 @@ void l_system_register(lua_State *L) {
                                          {"boottime_ms", system_boottime_ms},
                                          {"boot_id", system_boot_id},
                                          {"process_id", system_process_id},
+                                         {"thread_count", system_thread_count},
                                          {NULL, NULL}};
     static const luaL_Reg signals[] = {{"hold_signals", system_hold_signals},
                                        {"release_signals", system_release_signals},

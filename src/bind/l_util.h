@@ -25,6 +25,9 @@
 #define L_STORE_MT "ringlink.store_sqlite"
 #define L_STORE_RESULTS_MT "ringlink.store_sqlite.results"
 #define L_VAULT_MT "ringlink.vault"
+#define L_WAKE_MT "ringlink.wake"
+#define L_TRANSPORT_WORKER_MT "ringlink.transport_worker"
+#define L_STORE_WORKER_MT "ringlink.store_worker"
 
 /* Makes the metatable `mt`: `methods` become __index, `meta` (may be NULL) the metamethods, and
  * getmetatable shows only false. Leaves the stack as it was. */

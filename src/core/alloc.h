@@ -3,7 +3,8 @@
  * Every object that allocates is given an allocator and keeps it; nothing calls malloc. A test can
  * therefore fail each allocation in turn, and an embedder can account for every byte.
  * The function has realloc's meaning, plus the old size, so that it can be a lua_Alloc too:
- * new_bytes == 0 frees, ptr == NULL allocates, NULL back means out of memory (ptr stays valid). */
+ * new_bytes == 0 frees, ptr == NULL allocates, NULL back means out of memory (ptr stays valid).
+ * One that is given to a worker (io/worker.h) is called by two threads at once. */
 #ifndef RLK_ALLOC_H
 #define RLK_ALLOC_H
 

@@ -149,6 +149,13 @@ static int due(work *w) {
     return SQLITE_OK;
 }
 
+/* Reads one entry of an index for each row: callers keep the answer for a while. */
+static int tally(work *w) {
+    const int code = give(w, RLK_SQL_TALLY_);
+    return code == SQLITE_OK ? ask(w, RLK_SQL_TALLY_EVENTS_, RLK_STORE_COUNT, &w->out->value)
+                             : code;
+}
+
 /* Whoever asks from 0 knows of no row that could have gone but those removed. */
 static int unclaimed(work *w) {
     if (!has_number(w, RLK_STORE_CHANGE)) return SQLITE_MISUSE;

@@ -81,6 +81,10 @@
     X(DUE_MORE, "SELECT due_ms FROM rows " RLK_SQL_OVERDUE "LIMIT 1 OFFSET :limit")                \
     X(DUE_NEXT, "SELECT due_ms FROM rows INDEXED BY rows_due WHERE client = :client "              \
                 "AND due_ms > :now_ms ORDER BY due_ms LIMIT 1")                                    \
+    X(TALLY, "SELECT state, count(*) AS count FROM rows INDEXED BY rows_state "                    \
+             "WHERE client = :client AND state IS NOT NULL GROUP BY state")                        \
+    X(TALLY_EVENTS, "SELECT count(*) AS count FROM events INDEXED BY events_pending "              \
+                    "WHERE client = :client AND state = 'pending'")                                \
     X(UNCLAIMED,                                                                                   \
       RLK_SQL_ROW "INDEXED BY rows_unclaimed WHERE client = :client "                              \
                   "AND state = 'unclaimed' AND version > :change ORDER BY version DESC")           \

@@ -16,13 +16,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/ms.h"
 #include "io/clock.h"
 #include "io/store_db.h"
 #include "io/store_jobs.h"
 #include "io/store_schema.h"
 #include "io/store_sql.h"
 
-enum { WAL_RETRY_MS = 5 };
+enum { RETRY_MS_MAX = 32 };
 
 struct rlk_store {
     rlk_alloc alloc;
@@ -31,6 +32,8 @@ struct rlk_store {
     pid_t opened_by;
     int broken; /* the code of what was met, once only close is legal */
     int64_t busy_ms;
+    const _Atomic int64_t *give_up_ms;
+    int64_t busy_since_ms;
     const char *vfs;
     char *texts; /* path, client_id */
     size_t texts_bytes;
@@ -83,42 +86,58 @@ static rlk_store_problem make_file(const char *path) {
 
 /* ---- Connecting ---- */
 
+/* Others have held the file since then, at `tries` looks in a row: waits a little before the next
+ * one. False when it took too long. */
+static bool wait_for_others(const rlk_store *s, int64_t since_ms, int tries) {
+    const int64_t now_ms = rlk_clock_monotonic_ms();
+    int64_t left_ms = since_ms + s->busy_ms - now_ms;
+    if (s->give_up_ms != NULL) left_ms = rlk_ms_min(left_ms, atomic_load(s->give_up_ms) - now_ms);
+    if (left_ms <= 0) return false;
+    (void)rlk_clock_sleep_ms(rlk_ms_min(left_ms, tries < 5 ? 1 << tries : RETRY_MS_MAX));
+    return true;
+}
+
+static int on_busy(void *ud, int tries) {
+    rlk_store *s = ud;
+    if (tries == 0) s->busy_since_ms = rlk_clock_monotonic_ms();
+    return wait_for_others(s, s->busy_since_ms, tries) ? 1 : 0;
+}
+
 /* Changing to WAL does not wait for others by itself. */
-static int switch_to_wal(sqlite3 *connection, int64_t busy_ms) {
-    const int64_t give_up_ms = rlk_clock_monotonic_ms() + busy_ms;
-    int code;
-    while ((code = rlk_db_execute(connection, "PRAGMA journal_mode=WAL")) != SQLITE_OK) {
-        if ((code & 0xff) != SQLITE_BUSY || rlk_clock_monotonic_ms() >= give_up_ms) break;
-        (void)rlk_clock_sleep_ms(WAL_RETRY_MS);
+static int switch_to_wal(rlk_store *s) {
+    const int64_t since_ms = rlk_clock_monotonic_ms();
+    for (int tries = 0;; tries++) {
+        const int code = rlk_db_execute(s->db.connection, "PRAGMA journal_mode=WAL");
+        if ((code & 0xff) != SQLITE_BUSY || !wait_for_others(s, since_ms, tries)) return code;
     }
-    return code;
 }
 
-static int prepare_connection(sqlite3 *connection, int64_t busy_ms) {
-    (void)sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    (void)sqlite3_busy_timeout(connection, (int)busy_ms);
-    return rlk_db_execute(connection, RLK_STORE_SETTINGS);
+static int prepare_connection(rlk_store *s) {
+    (void)sqlite3_db_config(s->db.connection, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_busy_handler(s->db.connection, on_busy, s);
+    return rlk_db_execute(s->db.connection, RLK_STORE_SETTINGS);
 }
 
-static rlk_store_problem check_wal(sqlite3 *connection, int64_t busy_ms) {
+static rlk_store_problem check_wal(rlk_store *s) {
     int64_t is_wal = 0;
-    int code = switch_to_wal(connection, busy_ms);
+    int code = switch_to_wal(s);
     if (code == SQLITE_OK) {
-        code = rlk_db_number(connection, "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
-                             &is_wal);
+        code = rlk_db_number(s->db.connection,
+                             "SELECT journal_mode = 'wal' FROM pragma_journal_mode", &is_wal);
     }
     if (code != SQLITE_OK || is_wal == 1) return rlk_db_problem(code);
     return trouble(RLK_E_STORE_ERROR, "its file system allows no write-ahead log; put it on a "
                                       "local disk");
 }
 
-static rlk_store_problem check_and_prepare(sqlite3 *connection, int64_t busy_ms) {
+static rlk_store_problem check_and_prepare(rlk_store *s) {
+    sqlite3 *connection = s->db.connection;
     const rlk_schema schema = rlk_schema_current();
     if (sqlite3_db_readonly(connection, "main") == 1) return rlk_db_problem(SQLITE_READONLY);
     rlk_store_problem p = rlk_schema_check_file(connection, schema.version);
-    if (p.error == RLK_OK) p = rlk_db_problem(prepare_connection(connection, busy_ms));
+    if (p.error == RLK_OK) p = rlk_db_problem(prepare_connection(s));
     if (p.error == RLK_OK) p = rlk_schema_apply(connection, schema);
-    if (p.error == RLK_OK) p = check_wal(connection, busy_ms);
+    if (p.error == RLK_OK) p = check_wal(s);
     return p;
 }
 
@@ -140,7 +159,7 @@ static rlk_store_problem connect(rlk_store *s) {
     const int code = sqlite3_open_v2(s->path, &s->db.connection, flags, s->vfs);
     if (s->db.connection == NULL) return rlk_db_problem(SQLITE_NOMEM);
     rlk_db_may_write_at_close(s->db.connection, false);
-    p = code == SQLITE_OK ? check_and_prepare(s->db.connection, s->busy_ms) : rlk_db_problem(code);
+    p = code == SQLITE_OK ? check_and_prepare(s) : rlk_db_problem(code);
     if (p.error == RLK_OK)
         rlk_db_may_write_at_close(s->db.connection, true);
     else
@@ -166,7 +185,7 @@ static bool keep_texts(rlk_store *s, const rlk_store_config *config) {
     return true;
 }
 
-static rlk_store_problem check_config(const rlk_store_config *config) {
+rlk_store_problem rlk_store_check(const rlk_store_config *config) {
     if (config->path[0] == '\0') return trouble(RLK_E_INVALID_OPTION, "the path is empty");
     if (strcmp(config->path, ":memory:") == 0) {
         return trouble(RLK_E_INVALID_OPTION, "this would not outlive the process; name a file, or "
@@ -179,12 +198,13 @@ static rlk_store_problem check_config(const rlk_store_config *config) {
 rlk_store_problem rlk_store_open(rlk_store **out, const rlk_alloc *alloc,
                                  const rlk_store_config *config) {
     *out = NULL;
-    rlk_store_problem p = check_config(config);
+    rlk_store_problem p = rlk_store_check(config);
     if (p.error != RLK_OK) return p;
     rlk_store *s = rlk_alloc_zeroed(alloc, sizeof *s);
     if (s == NULL) return rlk_db_problem(SQLITE_NOMEM);
     s->alloc = *alloc;
     s->busy_ms = config->busy_ms;
+    s->give_up_ms = config->give_up_ms;
     s->vfs = config->vfs;
     s->db.statements = s->statements;
     s->scope.db = &s->db;

@@ -19,6 +19,7 @@
 #ifndef RLK_STORE_SQLITE_H
 #define RLK_STORE_SQLITE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,7 +62,8 @@ enum {
     X(UNTIL_MS, until_ms)       /* of what is remembered; a lease's in boot time */                \
     X(BOOT_MS, boot_ms)         /* now, since the machine started */                               \
     X(TTL_MS, ttl_ms)           /* how long a lease holds */                                       \
-    X(LIMIT, limit)             /* entries at most */
+    X(LIMIT, limit)             /* entries at most */                                              \
+    X(COUNT, count)             /* of rows in a state */
 
 enum {
 #define RLK_STORE_TEXT_ENUM(NAME, name) RLK_STORE_##NAME,
@@ -106,8 +108,9 @@ typedef struct rlk_store_fields {
     X(EVENT_REPLACE, event_replace, true)  /* key, was, data; yes when it was that */              \
     X(EVENT_DONE, event_done, true)        /* key */                                               \
     X(EVENT_FORGET, event_forget, true)    /* account */                                           \
-    X(PRUNE, prune, true)                  /* now_ms, boot, boot_ms; value how many */             \
-    X(META_GET, meta_get, false)           /* kind, key; gives data */                             \
+    X(TALLY, tally, false)        /* gives count and state, value how many events are pending */   \
+    X(PRUNE, prune, true)         /* now_ms, boot, boot_ms; value how many */                      \
+    X(META_GET, meta_get, false)  /* kind, key; gives data */                                      \
     X(META_ADD, meta_add, true)   /* kind, key, data; yes when new, else gives what is there */    \
     X(META_SWAP, meta_swap, true) /* kind, key, was, data; yes when it was that */                 \
     X(LEAVE, leave, false)        /* nothing: closing writes nothing, the file is not ours */
@@ -143,9 +146,15 @@ typedef struct rlk_store_config {
     rlk_span client_id; /* whose rows these are */
     int64_t busy_ms;    /* how long to wait for other processes */
     const char *vfs;    /* NULL: the system's */
+    /* A moment (monotonic) from which on nobody is waited for; any thread may change it at any
+     * time. NULL: there is none. */
+    const _Atomic int64_t *give_up_ms;
 } rlk_store_config;
 
 typedef struct rlk_store rlk_store;
+
+/* What can be told of a config without looking at the file: fine, or invalid_option. */
+rlk_store_problem rlk_store_check(const rlk_store_config *config);
 
 /* Opens the file, and makes it when there is none: for its owner's eyes only. On failure *out is
  * NULL. */

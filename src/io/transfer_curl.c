@@ -56,20 +56,24 @@ static char *add_lines(struct curl_slist *nodes, char *text, const rlk_span *lin
     return text;
 }
 
-/* Layout: the list's nodes, their text, the body. The check has bounded every length. */
+/* Layout: the list's nodes, their text, method, url, body. The check has bounded every length. */
 static bool copy_request(rlk_transfer *x, const rlk_request *request) {
     rlk_span own[2];
     const size_t own_count = own_lines(request, own);
     const size_t count = own_count + request->header_count;
     const size_t nodes_bytes = count * sizeof(struct curl_slist);
     x->block_bytes = nodes_bytes + text_bytes(own, own_count) +
-                     text_bytes(request->headers, request->header_count) + request->body.len + 1;
+                     text_bytes(request->headers, request->header_count) + request->method.len +
+                     request->url.len + request->body.len + 3;
     x->block = rlk_alloc_zeroed(&x->alloc, x->block_bytes);
     if (x->block == NULL) return false;
     char *text = (char *)x->block + nodes_bytes;
     text = add_lines(x->block, text, own, own_count);
     text = add_lines(x->block + own_count, text, request->headers, request->header_count);
     x->block[count - 1].next = NULL;
+    x->method = text;
+    x->url = text = copy_text(text, request->method);
+    text = copy_text(text, request->url);
     if (request->body.ptr == NULL) return true;
     copy_text(text, request->body);
     x->body = text;
@@ -82,7 +86,7 @@ static void forget_request(rlk_transfer *x) {
     rlk_wipe(x->block, x->block_bytes);
     rlk_alloc_free(&x->alloc, x->block, x->block_bytes);
     x->block = NULL;
-    x->body = NULL;
+    x->method = x->url = x->body = NULL;
 }
 
 rlk_transfer *rlk_transfer_new(const rlk_alloc *alloc, const rlk_request *request,
@@ -92,8 +96,10 @@ rlk_transfer *rlk_transfer_new(const rlk_alloc *alloc, const rlk_request *reques
     x->alloc = *alloc;
     x->facts = *facts;
     x->response_bytes_max = response_bytes_max;
+    x->timeout_ms = request->timeout_ms;
     x->started_ms = rlk_clock_monotonic_ms();
     x->deadline_ms = x->started_ms + request->timeout_ms;
+    x->result = (rlk_result){.error = RLK_OK, .detail = x->detail, .http_version = ""};
     rlk_buf_init(&x->head, alloc, RLK_TRANSPORT_HEAD_BYTES_MAX);
     rlk_buf_init(&x->answer, alloc, response_bytes_max);
     if (copy_request(x, request)) return x;
@@ -296,23 +302,22 @@ static bool set_body(rlk_transfer *x) {
            set_text(x->easy, CURLOPT_POSTFIELDS, x->body != NULL ? x->body : "");
 }
 
-static bool set_method(rlk_transfer *x, const rlk_request *request) {
+static bool set_method(rlk_transfer *x) {
     if (x->facts.bodyless) return set_long(x->easy, CURLOPT_NOBODY, 1);
-    return set_body(x) && set_text(x->easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
+    return set_body(x) && set_text(x->easy, CURLOPT_CUSTOMREQUEST, x->method);
 }
 
-static bool set_request(rlk_transfer *x, const rlk_request *request) {
-    return set_text(x->easy, CURLOPT_URL, request->url.ptr) && set_method(x, request) &&
+static bool set_request(rlk_transfer *x) {
+    return set_text(x->easy, CURLOPT_URL, x->url) && set_method(x) &&
            curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->block) == CURLE_OK &&
-           set_long(x->easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) &&
+           set_long(x->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms) &&
            set_size(x->easy, CURLOPT_MAXFILESIZE_LARGE, x->response_bytes_max);
 }
 
-bool rlk_transfer_arm(rlk_transfer *x, CURL *easy, const rlk_transport_config *config,
-                      const rlk_request *request) {
+bool rlk_transfer_arm(rlk_transfer *x, CURL *easy, const rlk_transport_config *config) {
     x->easy = easy;
     return set_fixed(easy) && set_callbacks(x) && set_route(x, config) && set_trust(easy, config) &&
-           set_version(x, config) && set_request(x, request) &&
+           set_version(x, config) && set_request(x) &&
            (config->user_agent == NULL || set_text(easy, CURLOPT_USERAGENT, config->user_agent));
 }
 
@@ -450,7 +455,7 @@ void rlk_transfer_finish(rlk_transfer *x, CURLcode code) {
 }
 
 void rlk_transfer_abort(rlk_transfer *x, rlk_err error, const char *detail) {
-    read_facts(x);
+    if (x->easy != NULL) read_facts(x);
     say(x, detail);
     settle(x, error);
 }

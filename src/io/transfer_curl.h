@@ -1,8 +1,9 @@
 /* One request on its way: an easy handle, its options and callbacks, and what came of it.
  *
- * Only transport_curl.c uses this. A transfer is made (its request copied), armed with an easy
- * handle, then ended once: by libcurl's answer, or by the transport. Ending takes the request's
- * copy away (wiped) and fills `result`; the easy handle is given back by the transport.
+ * Only the transport and whoever runs it on a thread use this. A transfer is made (its request
+ * copied), armed with an easy handle, then ended once: by libcurl's answer, or by the transport; or
+ * it is ended before it was armed. Ending takes the request's copy away (wiped) and fills `result`;
+ * the easy handle is given back by the transport.
  * Callbacks touch the transfer only: no list, no other libcurl call, nothing that can longjmp. */
 #ifndef RLK_TRANSFER_CURL_H
 #define RLK_TRANSFER_CURL_H
@@ -12,21 +13,22 @@
 #include "core/buf.h"
 #include "io/request_check.h"
 
-typedef struct rlk_transfer rlk_transfer;
-
 struct rlk_transfer {
     rlk_transfer *prev; /* for the list that holds it */
     rlk_transfer *next;
     CURL *easy; /* NULL before it is armed and after it is given back */
+    void *tag;  /* of whoever made it; not used here */
     rlk_alloc alloc;
     rlk_request_facts facts;
 
-    struct curl_slist *block; /* headers, their text, the body; one allocation */
+    struct curl_slist *block; /* headers, their text, method, url, body; one allocation */
     size_t block_bytes;
-    const char *body; /* in block; NULL: none */
+    const char *method; /* in block, as the next two */
+    const char *url;
+    const char *body; /* NULL: none */
     size_t body_bytes;
-    bool has_type; /* the request names its Content-Type */
 
+    int64_t timeout_ms;
     int64_t started_ms; /* monotonic */
     int64_t deadline_ms;
     size_t response_bytes_max;
@@ -52,13 +54,12 @@ void rlk_transfer_free(rlk_transfer *x);
 
 /* Gives the transfer an easy handle, fresh or reset, and sets all of its options. False when
  * libcurl refused one, for which only want of memory is left as a reason. */
-bool rlk_transfer_arm(rlk_transfer *x, CURL *easy, const rlk_transport_config *config,
-                      const rlk_request *request);
+bool rlk_transfer_arm(rlk_transfer *x, CURL *easy, const rlk_transport_config *config);
 
 /* Ends it by libcurl's word. The easy handle must have left the multi handle, but be there. */
 void rlk_transfer_finish(rlk_transfer *x, CURLcode code);
 
-/* Ends it by the transport's own decision; the same holds for the easy handle. */
+/* Ends it by somebody's decision: the same holds for the easy handle, or it was never armed. */
 void rlk_transfer_abort(rlk_transfer *x, rlk_err error, const char *detail);
 
 #endif

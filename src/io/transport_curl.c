@@ -191,22 +191,24 @@ static void abort_flying(rlk_transport *t, rlk_transfer *x, rlk_err error, const
     land(t, x);
 }
 
+void rlk_transport_abort(rlk_transport *t, rlk_transfer *x) {
+    abort_flying(t, x, RLK_E_CANCELLED, "the transfer was cancelled");
+}
+
 static void abort_all(rlk_transport *t, rlk_err error, const char *detail) {
     while (t->flying.first != NULL)
         abort_flying(t, t->flying.first, error, detail);
 }
 
-static void drop_first(transfer_list *list) {
-    rlk_transfer *x = list->first;
-    list_remove(list, x);
-    rlk_transfer_free(x);
+void rlk_transport_abort_all(rlk_transport *t) {
+    abort_all(t, RLK_E_CANCELLED, "the transport was closed");
 }
 
 void rlk_transport_close(rlk_transport *t) {
     if (t == NULL) return;
-    abort_all(t, RLK_E_CANCELLED, "the transport was closed");
+    rlk_transport_abort_all(t);
     while (t->done.first != NULL)
-        drop_first(&t->done);
+        rlk_transport_drop(t);
     while (t->idle_count > 0)
         curl_easy_cleanup(t->idle[--t->idle_count]);
     if (t->multi != NULL) curl_multi_cleanup(t->multi);
@@ -215,22 +217,20 @@ void rlk_transport_close(rlk_transport *t) {
     rlk_alloc_free(&alloc, t, sizeof *t);
 }
 
-static rlk_err launch(rlk_transport *t, rlk_transfer *x, const rlk_request *request) {
-    CURL *easy = take_easy(t);
-    if (easy == NULL) return RLK_E_NO_MEMORY;
-    if (!rlk_transfer_arm(x, easy, &t->config, request) ||
-        curl_multi_add_handle(t->multi, easy) != CURLM_OK) {
-        curl_easy_cleanup(easy);
-        return RLK_E_NO_MEMORY;
-    }
-    list_push(&t->flying, x);
-    return RLK_OK;
+rlk_err rlk_transport_prepare(const rlk_transport *t, const rlk_request *request,
+                              rlk_transfer **out, const char **detail) {
+    rlk_request_facts facts;
+    *out = NULL;
+    const rlk_err e = rlk_request_check(request, t->config.allow_http_loopback, &facts, detail);
+    if (e != RLK_OK) return e;
+    *detail = "out of memory";
+    const size_t cap = request->response_bytes_max;
+    *out =
+        rlk_transfer_new(&t->alloc, request, &facts, cap != 0 ? cap : t->config.response_bytes_max);
+    return *out != NULL ? RLK_OK : RLK_E_NO_MEMORY;
 }
 
-static rlk_err check_start(const rlk_transport *t, const rlk_request *request,
-                           rlk_request_facts *facts, const char **detail) {
-    const rlk_err e = rlk_request_check(request, t->config.allow_http_loopback, facts, detail);
-    if (e != RLK_OK) return e;
+static rlk_err check_room(const rlk_transport *t, const char **detail) {
     if (t->broken) {
         *detail = "the transport failed; open a new one";
         return RLK_E_CLOSED;
@@ -242,22 +242,32 @@ static rlk_err check_start(const rlk_transport *t, const rlk_request *request,
     return RLK_OK;
 }
 
-rlk_err rlk_transport_start(rlk_transport *t, const rlk_request *request, int64_t *ticket,
-                            const char **detail) {
-    rlk_request_facts facts;
-    rlk_err e = check_start(t, request, &facts, detail);
+rlk_err rlk_transport_launch(rlk_transport *t, rlk_transfer *x, const char **detail) {
+    const rlk_err e = check_room(t, detail);
     if (e != RLK_OK) return e;
     *detail = "out of memory";
-    const size_t cap = request->response_bytes_max;
-    rlk_transfer *x =
-        rlk_transfer_new(&t->alloc, request, &facts, cap != 0 ? cap : t->config.response_bytes_max);
-    if (x == NULL) return RLK_E_NO_MEMORY;
-    e = launch(t, x, request);
+    CURL *easy = take_easy(t);
+    if (easy == NULL) return RLK_E_NO_MEMORY;
+    if (!rlk_transfer_arm(x, easy, &t->config) ||
+        curl_multi_add_handle(t->multi, easy) != CURLM_OK) {
+        x->easy = NULL;
+        curl_easy_cleanup(easy);
+        return RLK_E_NO_MEMORY;
+    }
+    list_push(&t->flying, x);
+    t->stats.started++;
+    return RLK_OK;
+}
+
+rlk_err rlk_transport_start(rlk_transport *t, const rlk_request *request, int64_t *ticket,
+                            const char **detail) {
+    rlk_transfer *x;
+    rlk_err e = rlk_transport_prepare(t, request, &x, detail);
+    if (e == RLK_OK) e = rlk_transport_launch(t, x, detail);
     if (e != RLK_OK) {
         rlk_transfer_free(x);
         return e;
     }
-    t->stats.started++;
     x->result.ticket = *ticket = ++t->last_ticket;
     return RLK_OK;
 }
@@ -314,9 +324,13 @@ static int64_t advance(rlk_transport *t, int64_t timeout_ms) {
 }
 
 size_t rlk_transport_poll(rlk_transport *t, int64_t timeout_ms) {
-    if (t->broken) return t->done.count;
-    const int64_t wait_ms = advance(t, rlk_ms_min(timeout_ms, INT_MAX));
+    const int64_t most_ms = rlk_ms_min(timeout_ms, INT_MAX);
+    const int64_t wait_ms = t->broken ? most_ms : advance(t, most_ms);
     if (t->done.count > 0 || wait_ms <= 0) return t->done.count;
+    if (t->broken) {
+        (void)rlk_clock_sleep_ms(wait_ms);
+        return 0;
+    }
     const CURLMcode code = curl_multi_poll(t->multi, NULL, 0, (int)wait_ms, NULL);
     if (code != CURLM_OK) {
         give_up(t, code);
@@ -330,8 +344,14 @@ const rlk_result *rlk_transport_peek(const rlk_transport *t) {
     return t->done.first != NULL ? &t->done.first->result : NULL;
 }
 
+rlk_transfer *rlk_transport_pop(rlk_transport *t) {
+    rlk_transfer *x = t->done.first;
+    if (x != NULL) list_remove(&t->done, x);
+    return x;
+}
+
 void rlk_transport_drop(rlk_transport *t) {
-    if (t->done.first != NULL) drop_first(&t->done);
+    rlk_transfer_free(rlk_transport_pop(t));
 }
 
 bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
@@ -339,12 +359,16 @@ bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
     while (x != NULL && x->result.ticket != ticket)
         x = x->next;
     if (x == NULL) return false;
-    abort_flying(t, x, RLK_E_CANCELLED, "the transfer was cancelled");
+    rlk_transport_abort(t, x);
     return true;
 }
 
 void rlk_transport_wake(rlk_transport *t) {
     (void)curl_multi_wakeup(t->multi); /* fails only when a wake is pending already */
+}
+
+bool rlk_transport_has_failed(const rlk_transport *t) {
+    return t->broken;
 }
 
 rlk_transport_stats rlk_transport_counts(const rlk_transport *t) {

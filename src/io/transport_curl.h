@@ -13,7 +13,7 @@
  * Ownership: a transport owns its transfers, connections and copies of all it was given; request
  * and response bytes are wiped before they are given back. Pointers in a request and a config are
  * only read during the call.
- * Threads: one thread at a time, whichever, except rlk_transport_wake. Nothing is static, so that
+ * Threads: one thread at a time, whichever, except where it is said. Nothing is static, so that
  * every thread may have a transport of its own. */
 #ifndef RLK_TRANSPORT_CURL_H
 #define RLK_TRANSPORT_CURL_H
@@ -25,6 +25,8 @@
 #include "core/alloc.h"
 #include "core/err.h"
 #include "core/span.h"
+
+typedef struct rlk_transfer rlk_transfer;
 
 enum {
     RLK_TRANSPORT_IN_FLIGHT_MAX = 4096, /* more transfers at once are refused: busy */
@@ -104,8 +106,8 @@ rlk_err rlk_transport_start(rlk_transport *t, const rlk_request *request, int64_
                             const char **detail);
 
 /* Moves the transfers on. Waits at most timeout_ms, and not at all when a completion is waiting;
- * may come back early with nothing done (a signal, a wake, a timer of libcurl's). Returns how many
- * completions are waiting. */
+ * may come back early with nothing done (a signal, a wake, a timer of libcurl's; no wake if the
+ * transport has failed). Returns how many completions are waiting. */
 size_t rlk_transport_poll(rlk_transport *t, int64_t timeout_ms);
 
 /* The oldest completion, or NULL. It stays in the transport until it is dropped, so that a caller
@@ -118,11 +120,32 @@ void rlk_transport_drop(rlk_transport *t);
 /* Ends a transfer; its completion is `cancelled`. False when the ticket is not in flight. */
 bool rlk_transport_cancel(rlk_transport *t, int64_t ticket);
 
-/* Ends a poll that waits, or else the next one. The only call that any thread may make at any time
- * between open and close. */
+/* Ends a poll that waits, or else the next one. Any thread may call it at any time between open and
+ * close. */
 void rlk_transport_wake(rlk_transport *t);
 
+/* Whether it failed as a whole: nothing can be started any more. */
+bool rlk_transport_has_failed(const rlk_transport *t);
+
 rlk_transport_stats rlk_transport_counts(const rlk_transport *t);
+
+/* The same in parts, for a transport that a thread runs while others make requests; what a transfer
+ * is stands in transfer_curl.h. */
+
+/* Checks and copies a request; its time begins. invalid_request or no_memory leave *out NULL. Any
+ * thread may call it at any time between open and close, if the allocator allows it. */
+rlk_err rlk_transport_prepare(const rlk_transport *t, const rlk_request *request,
+                              rlk_transfer **out, const char **detail);
+
+/* Starts what was prepared; on failure (busy, no_memory, closed) it stays with the caller. */
+rlk_err rlk_transport_launch(rlk_transport *t, rlk_transfer *x, const char **detail);
+
+/* Ends one that is in flight, or all of them: `cancelled`. */
+void rlk_transport_abort(rlk_transport *t, rlk_transfer *x);
+void rlk_transport_abort_all(rlk_transport *t);
+
+/* The oldest completion, which is the caller's from now on; NULL when there is none. */
+rlk_transfer *rlk_transport_pop(rlk_transport *t);
 
 /* Steps through a result's headers in order: starts at *at == 0, false at the end. Names are in
  * lower case; a name that came twice comes twice. */
