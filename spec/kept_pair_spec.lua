@@ -26,7 +26,7 @@ describe("a pair", function()
   end
 
   local function refused_by_store() return nil, "disk I/O error" end
-  local function raised_by_store() errors.new("store_error", { detail = "gone" }):raise() end
+  local function raised_by_store() error(errors.new("store_error", { detail = "gone" }), 0) end
 
   --- The store takes no write any more, but for after the first `count` when one is given.
   local function break_store(how, count)

@@ -209,7 +209,8 @@ describe("request", function()
       local hasty = offline.client({ deadline_ms = 1, max_attempts = 16, clock = clock })
       offline.grant(hasty, {})
       local _, err = hasty:account("ring-1"):get("/v1/devices")
-      assert.same({ "connect", 1 }, { err.code, err.attempts })
+      assert.truthy(err.code == "connect" or err.code == "timeout", err.code)      -- whichever comes first
+      assert.equal(1, err.attempts)
     end)
 
     it("is counted", function()

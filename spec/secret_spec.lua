@@ -101,6 +101,17 @@ describe("the machine", function()
     core.release_signals()
   end)
 
+  it("counts this process's threads by how their names begin", function()
+    local file = assert(io.open("/proc/self/comm"))
+    local name = file:read("*l")
+    file:close()
+    assert.are.equal(1, core.thread_count(name))
+    assert.are.equal(1, core.thread_count(name:sub(1, 2)))
+    assert.are.equal(0, core.thread_count("no such name"))
+    assert.is_true(core.thread_count("") >= 1)
+    assert.has_error(function() core.thread_count() end)
+  end)
+
   it("raises for mistakes of the caller", function()
     for _, n in ipairs({ -1, 65537, 1.5, 0 / 0, 1 / 0, "16" }) do assert.has_error(function() core.random(n) end) end
     assert.has_error(function() core.random() end)

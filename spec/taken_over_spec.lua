@@ -131,8 +131,18 @@ processes.over_each_store(function(kind, start)
       assert.is_true(report.next_due_s > 0)
     end)
 
+    -- The lease is not asked for before the one who must has come.
+    local function let_join()
+      local lease = two.store.lease
+      two.store.lease = function(...)
+        answers.wait_until("the other one", function() return two.flights["refresh/" .. key].patient end)
+        return lease(...)
+      end
+    end
+
     it("keeps whoever must have another token waiting, also behind one who need not", function()
       at_it(EARLY_MS)
+      let_join()
       local token, forced
       ringlink.run(function()
         ringlink.spawn(function() token = use(two) end)
@@ -163,7 +173,7 @@ describe("who waits for what `work` has begun", function()
 
   --- Whether a call gives way to others before and after `act` in another task.
   local function gives_way(act, call)
-    local before, after, acted
+    local before, after, begun, acted
     ring.on[call or "refresh"] = function()
       before = flight.is_background(client)
       answers.wait_until("the other one", function() return acted end)
@@ -172,9 +182,12 @@ describe("who waits for what `work` has begun", function()
     ringlink.run(function()
       ringlink.spawn(function() assert(client:work()) end)
       answers.wait_until("the refresh", function() return before ~= nil end)
-      local task = ringlink.spawn(act)
+      local task = ringlink.spawn(function()
+        begun = true
+        act()
+      end)
       answers.wait_until("whoever joins", function()
-        if call then return task.begun end
+        if call then return begun end
         return task.done or #client.flights["refresh/" .. key].task.waiters == 2
       end)
       acted = true

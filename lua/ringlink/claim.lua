@@ -41,16 +41,25 @@ function M.check_form(q)
   return true
 end
 
+--- Checks a redirect's form and age.
+---@param client ringlink.Client
+---@param q { nonce: any, time: any }
+---@return true?
+---@return ringlink.Error?
+function M.check(client, q)
+  local formed, err = M.check_form(q)
+  if not formed then return nil, err end
+  return check_age(client, q.time)
+end
+
 --- Finds the unclaimed account of a fresh nonce. Reads the store, changes nothing.
 ---@param client ringlink.Client
 ---@param q { nonce: any, time: any }
 ---@return { key: string, id: string }? found
 ---@return ringlink.Error?
 function M.find(client, q)
-  local formed, err = M.check_form(q)
-  if not formed then return nil, err end
-  local fresh, stale = check_age(client, q.time)
-  if not fresh then return nil, stale end
+  local fresh, err = M.check(client, q)
+  if not fresh then return nil, err end
   local found = client.pool:match(q.nonce, q.time)
   if found then return found end
   return errors.fail("no_unclaimed_match", { stage = "match" })

@@ -11,6 +11,7 @@ local exchange = require "ringlink.exchange"
 local face = require "ringlink.face"
 local grants = require "ringlink.grants"
 local guard = require "ringlink.store.guard"
+local histogram = require "ringlink.histogram"
 local hooks = require "ringlink.hooks"
 local in_use = require "ringlink.in_use"
 local link = require "ringlink.link"
@@ -57,7 +58,7 @@ end
 ---@return ringlink.Client
 function M.new(given)
   local options = options_reader.read(given, default_clock())
-  local waiting = runtime.new(options.runtime)
+  local waiting = runtime.new(options.runtime, options)
   options.clock.sleep = options.clock.sleep or waiting.sleep
   local self = setmetatable({
     options = options, clock = options.clock, log = log.new(options.log), runtime = waiting,
@@ -66,7 +67,7 @@ function M.new(given)
     circuit = core.circuit(CIRCUIT),
     instance = core.hex(core.random(16)), flights = {}, sections = {}, unsaved = {}, conducts = {},
     in_use = in_use.new(), unreadable = unreadable.new(),
-    event_owners = 0, calls = {}, closed = false,
+    event_owners = 0, calls = {}, times = {}, closed = false,
   }, Client)
   choose_store(self)
   self.hooks = hooks.new(self.log)
@@ -91,6 +92,10 @@ function Client:open_transport()
     response_bytes_max = options.response_bytes_max,
   })
   if not transport then return errors.fail(code, { detail = detail }) end
+  if self.transport or self.closed then              -- while the runtime had to be started
+    self.runtime.drop_transport(transport)
+    return self:open_transport()
+  end
   self.transport = transport
   return transport
 end
@@ -116,12 +121,14 @@ function Client:random_unit()
   return (((a * 256 + b) * 256 + c) * 256 + d) / 2 ^ 32
 end
 
---- Counts a call's outcome for `metrics`.
+--- Counts a call's outcome for `metrics`, and how long its answer took.
 ---@param stage string
 ---@param outcome string|integer
-function Client:count(stage, outcome)
+---@param time_ms number? nil when no answer came
+function Client:count(stage, outcome, time_ms)
   local name = ("%s %s"):format(stage, outcome)
   self.calls[name] = (self.calls[name] or 0) + 1
+  if time_ms then histogram.add(self.times, stage, time_ms) end
 end
 
 --- A handle for a stored grant.
@@ -362,12 +369,14 @@ function Client:reseal(progress)
   return reseal.reseal(self, progress)
 end
 
---- Counts since the client was made: calls by stage and outcome, connections.
----@return { calls: table<string, integer>, transport: table }
+--- Counts since the client was made: calls by stage and outcome, how long answers took by stage,
+--- connections.
+---@return { calls: table<string, integer>, times: table<string, ringlink.Histogram>, transport: table }
 function Client:metrics()
   local calls = {}
   for name, count in pairs(self.calls) do calls[name] = count end
-  return { calls = calls, transport = self.transport and self.transport:stats() or {} }
+  return { calls = calls, times = histogram.copy(self.times),
+    transport = self.transport and self.transport:stats() or {} }
 end
 
 -- A section that ends may be followed by the next one of the same flow.

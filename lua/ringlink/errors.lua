@@ -170,11 +170,18 @@ end
 local OF_STORE = { store_error = true, store_busy = true, store_belongs_elsewhere = true,
   store_key = true, store_corrupt = true, no_memory = true, closed = true }
 
---- Whether a raised value is a failure of the store or its vault, which the face returns.
+--- Whether a raised value is a failure of the store or its vault.
 ---@param value any
 ---@return boolean
 function M.is_of_store(value)
   return M.is(value) and OF_STORE[value.code] == true
+end
+
+--- Whether a raised value is something that can happen to a right program, which the face returns.
+---@param value any
+---@return boolean
+function M.is_returned(value)
+  return M.is_of_store(value) or (M.is(value) and value.code == "runtime_not_started")
 end
 
 --- Whether a raised value says that one sealed field cannot be opened.
@@ -216,9 +223,26 @@ function M.misuse(message)
   error("ringlink: " .. message, level_outside())
 end
 
---- Raises this error, for those who prefer exceptions.
+local raises_text = false
+
+--- Whether users of the library see raised errors as text from now on, or as the objects: nginx writes
+--- "unknown reason" into its log for a table that nobody caught.
+---@param wanted boolean
+function M.raise_text(wanted)
+  raises_text = wanted
+end
+
+--- Raises an error object to whoever uses the library.
+---@param err ringlink.Error
+function M.raise_outside(err)
+  error(raises_text and tostring(err) or err, 0)
+end
+
+--- Raises this error, for those who prefer exceptions; inside the library always the object.
 function Error:raise()
-  error(self, 0)
+  local caller = debug.getinfo(2, "S")
+  if caller and is_ours(caller) then error(self, 0) end
+  M.raise_outside(self)
 end
 
 function Error:__tostring()

@@ -198,6 +198,21 @@ local function read_options(options)
   return given
 end
 
+--- Stores an authorization code, unless it was delivered before, and sends nothing: from then on
+--- `resume` finishes the exchange, here or in another process.
+---@param client ringlink.Client
+---@param code any from the wire
+---@param options { code_verifier: string?, redirect_uri: string? }?
+---@return string? key of the grant
+---@return ringlink.Error?
+function M.accept(client, code, options)
+  local checked, err = check.code(code)
+  if not checked then return nil, err end
+  local given, problem = read_options(options)
+  if not given then return nil, problem end
+  return admit(client, checked, given)
+end
+
 --- Exchanges an authorization code and asks whose account it is.
 ---@param client ringlink.Client
 ---@param code any from the wire
@@ -205,12 +220,8 @@ end
 ---@return ringlink.Account?
 ---@return ringlink.Error?
 function M.exchange(client, code, options)
-  local checked, err = check.code(code)
-  if not checked then return nil, err end
-  local given, problem = read_options(options)
-  if not given then return nil, problem end
-  local key, failure = admit(client, checked, given)
-  if not key then return nil, failure end
+  local key, err = M.accept(client, code, options)
+  if not key then return nil, err end
   return M.resume(client, key)
 end
 

@@ -1,10 +1,10 @@
---- What every public method passes: the check of its `self`, and where errors of the store become
--- return values.
+--- What every public method passes: the check of its `self`, and where errors that were raised inside
+-- become return values.
 --
--- Inside, a store or vault that fails raises an error object, so that no caller in between can
--- forget to look. Here, at every public method but the iterators (they raise anyway), it becomes
--- `nil, err`. Everything else that is raised goes on: mistakes of the calling program, cancelled
--- waits, foreign coroutines.
+-- Inside, a store or vault that fails, or a runtime that does not start, raises an error object, so
+-- that no caller in between can forget to look. Here, at every public method but the iterators (they
+-- raise anyway), it becomes `nil, err`. Everything else that is raised goes on: mistakes of the calling
+-- program, cancelled waits, foreign coroutines.
 
 local errors = require "ringlink.errors"
 
@@ -13,7 +13,8 @@ local M = {}
 local function settle(ok, ...)
   if ok then return ... end
   local problem = (...)
-  if errors.is_of_store(problem) then return nil, problem end
+  if errors.is_returned(problem) then return nil, problem end
+  if errors.is(problem) then errors.raise_outside(problem) end
   error(problem, 0)
 end
 

@@ -197,7 +197,7 @@ local function one_attempt(client, call, state)
   if unreadable(call, result) then result.error, result.sent = "bad_response", true end
   state.retry_after_ms = retry_after_ms(client, result)
   observe_limits(client, call, result, state.retry_after_ms)
-  client:count(call.stage, result.status or result.error)
+  client:count(call.stage, result.status or result.error, result.status and result.time_ms)
   tell(client, "response", call, { attempt = state.attempts, status = result.status,
     error = result.error, time_ms = result.time_ms, reused = result.reused, http = result.http })
   client.log("debug", "call", { stage = call.stage, attempt = state.attempts,

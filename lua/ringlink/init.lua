@@ -6,10 +6,12 @@
 local core = require "ringlink.core"
 local client = require "ringlink.client"
 local errors = require "ringlink.errors"
-local loop = require "ringlink.runtime.loop"
+local runtime = require "ringlink.runtime"
 local url = require "ringlink.url"
 
 local M = {}
+
+local here = runtime.here()
 
 M._VERSION = core.version
 
@@ -69,7 +71,7 @@ end
 ---@param fn function
 function M.run(fn, ...)
   check_function("run", fn)
-  return loop.run(fn, ...)
+  return here.run(fn, ...)
 end
 
 --- Starts a task beside the caller.
@@ -77,7 +79,7 @@ end
 ---@return table task
 function M.spawn(fn, ...)
   check_function("spawn", fn)
-  return loop.spawn(fn, ...)
+  return here.spawn(fn, ...)
 end
 
 --- Waits, letting other tasks run.
@@ -86,7 +88,7 @@ function M.sleep(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
     errors.misuse("sleep: needs a number of seconds, 0 or more")
   end
-  return loop.sleep(seconds)
+  return here.sleep(seconds)
 end
 
 return M

@@ -19,6 +19,7 @@ local STEPS_MAX = 16                -- a link that needs more is going round in 
 local MATCH_POLL_S = 0.25
 local LOOKS_MAX = 3                 -- after somebody else's claim came first
 local TURN_S = 0.01
+local DOUBTS_MAX = 2                -- looks in a row at a conductor that seems to be gone
 
 ---@class ringlink.Link
 ---@field account ringlink.Account
@@ -140,14 +141,30 @@ local function walk(client, key, plan)
   error("ringlink: a link does not end: " .. key)
 end
 
--- Waits for whoever conducts this grant; its result, when it had the same goal.
-local function await_other(client, other, plan)
-  if other.co == coroutine.running() then
+--- Whether somebody in this process is taking a grant's link on.
+---@param client ringlink.Client
+---@param key string
+---@return boolean
+function M.is_conducted(client, key)
+  local conduct = client.conducts[key]
+  return conduct ~= nil and not conduct.visit:is_gone()
+end
+
+-- Waits for whoever conducts this grant; its result, when it had the same goal. Nothing when it is
+-- gone without a word: nginx ends a request whose client went away. Should it be there all the same, two
+-- who take one link on do no harm: every write compares the row's version.
+local function await_other(client, key, other, plan)
+  if other.co == coroutine.running() and not other.visit:is_gone() then
     return errors.fail("in_progress", { stage = "link",
       detail = "a hook of this link asked for the link it belongs to" })
   end
   flight.wait_along(client, other.section)
-  while not other.done do client.clock.sleep(TURN_S) end
+  local doubts = 0
+  while not other.done and doubts < DOUBTS_MAX do
+    client.clock.sleep(TURN_S)
+    doubts = other.visit:is_gone() and doubts + 1 or 0
+  end
+  if not other.done and client.conducts[key] == other then client.conducts[key] = nil end
   if other.goal == plan.goal then return other.link, other.err end
 end
 
@@ -160,13 +177,15 @@ end
 ---@return ringlink.Error?
 function M.conduct(client, key, plan)
   while client.conducts[key] do
-    local link, err = await_other(client, client.conducts[key], plan)
+    local link, err = await_other(client, key, client.conducts[key], plan)
     if link or err then return link, err end
   end
-  local conduct = { goal = plan.goal, co = coroutine.running(), section = flight.around(client) }
+  local conduct = { goal = plan.goal, co = coroutine.running(), section = flight.around(client),
+    visit = client.runtime.visit() }
   client.conducts[key] = conduct
   local ok, link, err = pcall(walk, client, key, plan)
-  client.conducts[key] = nil
+  if client.conducts[key] == conduct then client.conducts[key] = nil end
+  conduct.visit:leave()
   conduct.done = true
   if not ok then
     conduct.err = errors.new("in_progress", { stage = "link", cause = link })

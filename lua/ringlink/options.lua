@@ -51,6 +51,14 @@ local function resolve_secret(name, value)
   return value
 end
 
+--- A secret's text, from wherever a value says: the text itself, "env:NAME" or "file:PATH".
+---@param name string the option, for messages
+---@param value any
+---@return string
+function M.secret_text(name, value)
+  return resolve_secret(name, value)
+end
+
 local function each_of_list(name, value, resolve)
   if type(value) ~= "table" then return { resolve(name, value) } end
   if #value == 0 or #value > 8 then wrong(name, "as a list must hold 1 to 8 values, newest first") end
@@ -211,7 +219,7 @@ end
 
 -- The table -----------------------------------------------------------------------------------
 
-local RUNTIMES = { auto = true, loop = true, blocking = true }
+local RUNTIMES = { auto = true, loop = true, blocking = true, ["ngx"] = true }
 
 local SPECS = {
   { "allow_http_loopback", "boolean", default = false },
@@ -226,7 +234,7 @@ local SPECS = {
   { "api_url", "url", default = "https://api.amazonvision.com" },
   { "oauth_url", "url", default = "https://oauth.ring.com" },
   { "environment", "text", default = "production" },
-  { "runtime", "text", default = "auto", choices = RUNTIMES, says = "auto, loop, blocking" },
+  { "runtime", "text", default = "auto", choices = RUNTIMES, says = "auto, loop, blocking, ngx" },
   { "ca_file", "path" },
   { "client_cert", "path" },
   { "client_key", "path" },

@@ -202,6 +202,34 @@ local function store_event(client, event, body)
   })
 end
 
+--- Verifies a webhook and stores it; nothing is acted on yet.
+---@param client ringlink.Client
+---@param body any raw
+---@param signature any
+---@return "new"|"pending"|"done"|"forgotten"|nil state done: acted on before; forgotten: nothing is kept
+---@return string|ringlink.Error id for `act_on`
+function M.accept(client, body, signature)
+  local event, err = M.verify(client, body, signature)
+  if not event then return nil, err end
+  if event.time_ms and client.clock.now_ms() - event.time_ms > KEEP_MS then
+    return errors.fail("event_too_old", { stage = "webhook" })
+  end
+  if is_forgotten(client, event) then return "forgotten", event.id end
+  return store_event(client, event, body)
+end
+
+--- Acts on a stored event.
+---@param client ringlink.Client
+---@param id string
+---@return "processed"?
+---@return ringlink.Error? err `in_progress` when somebody else is at it, or it is done
+function M.act_on(client, id)
+  local owner = next_owner(client)
+  local taken = client.store:event_take(owner, 1, id, LEASE_MS)[1]
+  if not taken then return errors.fail("in_progress", { stage = "webhook" }) end
+  return process(client, taken, owner)
+end
+
 --- Verifies, stores and acts on a webhook, once however often it is delivered.
 ---@param client ringlink.Client
 ---@param body any raw
@@ -209,18 +237,11 @@ end
 ---@return "processed"|"duplicate"|nil
 ---@return ringlink.Error? err retryable: answer 5xx, so that Ring delivers it again
 function M.receive(client, body, signature)
-  local event, err = M.verify(client, body, signature)
-  if not event then return nil, err end
-  if event.time_ms and client.clock.now_ms() - event.time_ms > KEEP_MS then
-    return errors.fail("event_too_old", { stage = "webhook" })
-  end
-  if is_forgotten(client, event) then return "processed" end      -- and nothing of it is kept
-  local state, id = store_event(client, event, body)
+  local state, id = M.accept(client, body, signature)
+  if not state then return nil, id end
+  if state == "forgotten" then return "processed" end
   if state == "done" then return "duplicate" end
-  local owner = next_owner(client)
-  local taken = client.store:event_take(owner, 1, id, LEASE_MS)[1]
-  if not taken then return errors.fail("in_progress", { stage = "webhook" }) end
-  return process(client, taken, owner)
+  return M.act_on(client, id)
 end
 
 -- An event that cannot be opened stays as it is, and taken for a while, so that others get their turn.

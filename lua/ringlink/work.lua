@@ -86,7 +86,7 @@ local function resume_exchange(client, key, row, report)
 end
 
 local function resume_link(client, key, row, report)
-  if client.conducts[key] then return grants.postpone(client, key, PAUSE_MS) end  -- somebody here is at it
+  if link.is_conducted(client, key) then return grants.postpone(client, key, PAUSE_MS) end  -- somebody here is at it
   local goal = row.conducted and "completed" or "awaiting"
   resumed(client, key, row, report, link.conduct(client, key, { goal = goal }))
 end
@@ -102,6 +102,7 @@ local HANDLERS = {
   exchanging = resume_exchange, identifying = resume_exchange, unclaimed = refresh, relink = prune,
   matched = resume_link, confirming = resume_link, awaiting = refresh, completed = refresh,
   failed = prune, superseded = prune, unlinked = prune, code = prune, gone = prune,
+  ticket = prune,
 }
 local UNTIL_LAPSED = { identifying = true, unclaimed = true }
 

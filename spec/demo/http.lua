@@ -28,7 +28,7 @@ local function cookie_header(cookies)
 end
 
 local function keep_cookies(self, answer)
-  for name, value in (answer.headers["set-cookie"] or ""):gmatch("([%w_]+)=([^;, ]*); Path=/") do
+  for name, value in (answer.headers["set-cookie"] or ""):gmatch("([%w_-]+)=([^;, ]*); Path=/") do
     self.cookies[name] = value
   end
 end

@@ -18,7 +18,8 @@ local M = { record = RECORD }
 local HOLDERS = {
   "/settings%.json$",                      -- the sandbox reads its credentials there
   "/hits$",                                -- what Ring delivered to a partner of sandbox_live.lua
-  "/input$",                               -- what a child or the demo is told on its standard input
+  "/client%.json$",                        -- the options of the backend of the specs in nginx
+  "/input$",                               -- what a child, the demo or curl is told
   "/environment$",                         -- the demo's, with the credentials of an app
   "/client_secret$", "/hmac_key$",         -- the demo's, for the options that begin with file:
 }

@@ -10,6 +10,7 @@ make=$1 jobs=$2
 shift 2
 
 TMPDIR=$(mktemp -d) || exit 1
+chmod 711 "$TMPDIR"                  # workers of nginx that are not root go through it
 RINGLINK_SPEC_DATABASES=$(mktemp -d /dev/shm/ringlink-spec.XXXXXX 2>/dev/null || echo "$TMPDIR")
 export TMPDIR RINGLINK_SPEC_DATABASES
 trap 'rm -rf "$TMPDIR" "$RINGLINK_SPEC_DATABASES"' EXIT

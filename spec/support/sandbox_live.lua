@@ -5,6 +5,7 @@
 -- `answer` says ("STATUS DELAY_S") and appends each request to `hits` as a line of JSON.
 
 local cjson = require "cjson"
+local curl = require "support.curl"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
 
@@ -88,20 +89,6 @@ function partner:stop()
   process.run(process.line("rm", "-rf", "--", self.prefix))
 end
 
-local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
--- Tokens, codes and secrets go to curl by a file: a command line can be read by everybody.
-local function config_of(options)
-  local lines = {}
-  local function add(name, value) lines[#lines + 1] = ('%s = "%s"'):format(name, value:gsub('[\\"\n\r\t]', ESCAPES)) end
-  for _, header in ipairs(options.headers or {}) do add("header", header) end
-  for name, value in pairs(options.form or {}) do add("data-urlencode", name .. "=" .. value) end
-  if options.json then add("header", "Content-Type: application/json") end
-  if options.json then add("data-binary", cjson.encode(options.json)) end
-  add("url", options.url)
-  return table.concat(lines, "\n")
-end
-
 --- One request by the curl command.
 ---@param options table `{method, url, headers = {"Name: value"}, form, json, ca_file, args}`
 ---@return table reply `{status, headers, body, value, exit_text}`; status 0: no answer
@@ -111,7 +98,7 @@ function support.http(options)
   if options.ca_file then add("--cacert", options.ca_file) end
   for _, one in ipairs(options.args or {}) do add(one) end
   local config = os.tmpname()
-  process.write(config, config_of(options))
+  process.write(config, curl.config(options))
   add("-K", config)
   local _, said = process.run(process.line((table.unpack or unpack)(arguments)))
   os.remove(config)

@@ -393,6 +393,17 @@ return function(name, open)
     end)
 
     describe("housekeeping", function()
+      it("counts rows by state and pending events, when it can", function()
+        if not store.tally then return end
+        assert.same({ states = {}, pending = 0 }, store:tally())
+        for i = 1, 3 do insert("k" .. i, { state = i < 3 and "completed" or "relink" }) end
+        insert("k4")
+        store:event_add({ id = "e1", received_ms = clock.now_ms(), body = "x" })
+        store:event_add({ id = "e2", received_ms = clock.now_ms(), body = "x" })
+        store:event_done("e2")
+        assert.same({ states = { completed = 2, relink = 1 }, pending = 1 }, store:tally())
+      end)
+
       it("prunes what is remembered no longer, and counts it", function()
         store:remember("nonce", "a", clock.wall + 1000)
         store:remember("nonce", "b", clock.wall + 2000)

@@ -166,6 +166,14 @@ for _, name in ipairs(M.PORT) do
   end
 end
 
+--- How many rows are in each state; nil when the store cannot say so.
+---@return { states: table<string, integer>, pending: integer }?
+function Guard:tally()
+  if type(self.inner.tally) ~= "function" then return nil end
+  self:open()
+  return (call(self, "tally"))
+end
+
 --- Closes the store; one that was never opened needs no stamp for that.
 function Guard:close()
   return call(self, "close")

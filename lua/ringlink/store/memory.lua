@@ -361,6 +361,21 @@ local function prune_events(self, before_ms)
   return pruned
 end
 
+local function size(set)
+  local count = 0
+  for _ in pairs(set) do count = count + 1 end
+  return count
+end
+
+--- How many rows are in each state, and how many events are pending.
+---@return { states: table<string, integer>, pending: integer }
+function Store:tally()
+  local states, pending = {}, 0
+  for state, keys in pairs(self.indexes.state) do states[state] = size(keys) end
+  for _, event in pairs(self.events) do pending = pending + (event.state == "pending" and 1 or 0) end
+  return { states = states, pending = pending }
+end
+
 --- Drops what has outlived its time: remembered ids and events, done or not.
 ---@param now_ms integer
 ---@return integer pruned

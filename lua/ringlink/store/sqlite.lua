@@ -329,6 +329,15 @@ function Store:event_forget(account)
   if self.db then self.carrier.scrub(self.db) end      -- else it was closed meanwhile
 end
 
+--- How many rows are in each state, and how many events are pending. Reads an entry of an index for
+--- each row, so keep the answer for a while.
+---@return { states: table<string, integer>, pending: integer }
+function Store:tally()
+  local result, states = ask(self, { op = "tally" }), {}
+  for _, entry in ipairs(result.entries) do states[entry.state] = entry.count end
+  return { states = states, pending = result.value }
+end
+
 --- Drops what has outlived its time: remembered ids and events that are done.
 ---@param at_ms integer
 ---@return integer pruned

@@ -1,0 +1,172 @@
+--- The way back from C's threads: one socket on which they say that something is done, and whoever
+-- waits for it.
+--
+-- A carrier is a core.transport_worker or core.store_worker: start gives a ticket, take hands out
+-- what is done. All carriers of a channel share its wake. A byte says that a queue is no longer
+-- empty; it is then emptied and each waiter's semaphore posted. A byte also comes every second from
+-- any thread that lives.
+-- Invariants: whoever waits is answered: by the result, by `cancelled` when the carrier is dropped,
+-- by `runtime_not_started` when the channel is closed or has long been silent. A wait that its
+-- request gave up leaves an empty box that the result, or the end of the channel, throws away.
+-- Carriers are held weakly: one that its client has lost is collected, and its thread joined.
+
+local core = require "ringlink.core"
+local phase = require "ringlink.runtime.ngx.phase"
+local semaphore = require "ngx.semaphore"
+local visit = require "ringlink.runtime.ngx.visit"
+
+local M = {}
+
+local CONNECT_MS = 5000
+local READ_MS = 24 * 3600 * 1000       -- the beat comes each second, if there is any thread
+local BYTES_MAX = 4096
+local BATCH = 64                       -- results handed out before others get their turn
+local WAIT_S, DOUBT_S = 30, 5
+local SILENT_MS = 15000
+
+---@class ringlink.Channel
+---@field closed boolean
+local Channel = {}
+Channel.__index = Channel
+
+local records = setmetatable({}, { __mode = "k" })    -- carrier -> { channel, boxes }
+
+--- Opens a channel: the calling light thread's request must outlive it.
+---@return ringlink.Channel?
+---@return string? problem
+function M.open()
+  local wake, code, detail = core.wake()
+  if not wake then return nil, ("%s: %s"):format(code, detail) end
+  local socket = ngx.socket.tcp()
+  socket:settimeouts(CONNECT_MS, CONNECT_MS, READ_MS)
+  local done, problem = socket:connect("unix:" .. wake:path())
+  if done then done, problem = wake:accept() end
+  if not done then
+    wake:close()
+    return nil, problem
+  end
+  return setmetatable({ wake = wake, socket = socket, beat_ms = core.monotonic_ms(), closed = false,
+    carriers = setmetatable({}, { __mode = "k" }) }, Channel)
+end
+
+--- Makes a carrier that speaks through this channel.
+---@param make fun(config: table, wake: userdata): userdata?, string?, string?
+---@param config table
+---@return userdata? carrier
+---@return string? code
+---@return string? detail
+function Channel:carry(make, config)
+  local carrier, code, detail = make(config, self.wake)
+  if not carrier then return nil, code, detail end
+  records[carrier] = { channel = self, boxes = {} }
+  self.carriers[carrier] = true
+  return carrier
+end
+
+local function deliver(boxes, ticket, result)
+  local box = boxes[ticket]
+  if not box then return end
+  boxes[ticket] = nil
+  box.result = result
+  box.done:post()
+end
+
+local function list_of(carriers)
+  local list = {}
+  for carrier in pairs(carriers) do list[#list + 1] = carrier end
+  return list
+end
+
+local function empty_queues(self)
+  local count = 0
+  for _, carrier in ipairs(list_of(self.carriers)) do
+    for ticket, result in carrier.take, carrier do
+      deliver(records[carrier].boxes, ticket, result)
+      count = count + 1
+      if count % BATCH == 0 then ngx.sleep(0) end
+    end
+  end
+end
+
+--- Reads until the socket fails, which it does when it is closed.
+function Channel:read()
+  while self.socket:receiveany(BYTES_MAX) do
+    self.beat_ms = core.monotonic_ms()
+    empty_queues(self)
+  end
+end
+
+local function is_silent(self)
+  return self.closed or core.monotonic_ms() - self.beat_ms > SILENT_MS
+end
+
+local function lost(detail)
+  return { error = "runtime_not_started", sent = true, detail = detail, sqlite_code = 0 }
+end
+
+-- Long silence is believed when it goes on: a machine that slept has some catching up to do.
+local function wait_for(box, channel)
+  local doubts = 0
+  while box.result == nil do
+    local done, problem = visit.wait(box.done, doubts == 0 and WAIT_S or DOUBT_S)
+    if not done and problem ~= "timeout" then phase.refuse(ngx.get_phase()) end
+    if not done and box.result == nil then
+      doubts = is_silent(channel) and doubts + 1 or 0
+      if doubts > 1 then return lost("its thread does not answer") end
+    end
+  end
+  return box.result
+end
+
+--- Waits for a ticket of a carrier.
+---@param carrier userdata
+---@param ticket integer
+---@return table result
+function M.await(carrier, ticket)
+  local record = records[carrier]
+  local box = { done = semaphore.new() }
+  record.boxes[ticket] = box
+  local result = wait_for(box, record.channel)
+  record.boxes[ticket] = nil
+  return result
+end
+
+-- Joins the thread; what it has done by then is told, and `otherwise` to those who wait for more.
+local function finish(carrier, boxes, otherwise)
+  carrier:close()
+  for ticket, result in carrier.take, carrier do deliver(boxes, ticket, result) end
+  for ticket in pairs(boxes) do deliver(boxes, ticket, otherwise) end
+end
+
+--- Gives up a carrier: it is closed, and whoever still waits is told `cancelled`.
+---@param carrier userdata
+function M.drop(carrier)
+  local record = records[carrier]
+  record.channel.carriers[carrier] = nil
+  finish(carrier, record.boxes, { error = "cancelled", sent = true, sqlite_code = 0 })
+end
+
+--- Whether anybody waits for a result at this moment: an abandoned wait does not count.
+---@return boolean
+function Channel:is_waited_for()
+  for carrier in pairs(self.carriers) do
+    for _, box in pairs(records[carrier].boxes) do
+      if box.done:count() < 0 then return true end
+    end
+  end
+  return false
+end
+
+--- Ends it: waiters are answered, threads joined. The light thread that reads is killed by its
+--- parent.
+---@param why string
+function Channel:close(why)
+  self.closed = true
+  for _, carrier in ipairs(list_of(self.carriers)) do
+    finish(carrier, records[carrier].boxes, lost(why))
+  end
+  self.carriers = {}
+  self.wake:close()
+end
+
+return M
