@@ -50,7 +50,7 @@ describe("the Token Exchange URL", function()
   it("gives the task values only", function()
     local answer = post("code=no-hex-digits", { wait = true })
     for i = 2, #answer.after do assert.equal("string", type(answer.after[i])) end
-    assert.falsy(table.concat(answer.after, " ", 2):find("no-hex-digits", 1, true), "the code itself is in the store only")
+    assert.falsy(table.concat(answer.after, " ", 2):find("no-hex-digits", 1, true), "a code in the clear")
   end)
 
   it("takes forms and JSON, with or without their type", function()

@@ -37,9 +37,19 @@ local LEASE_POLL_S = 0.25
 ---@field lost boolean?        another process has its lease, or may have had it since
 ---@field ending ringlink.Error? what it is ended by, before its time
 ---@field task ringlink.Task?
+---@field visit table?         of whoever is in what merely stands for a section
 
 local function here()
   return coroutine.running() or "main"
+end
+
+-- What the caller is in. Nothing, when that was left without a word: nginx ends a request whose client
+-- went away, and its coroutine serves another one.
+local function around(client)
+  local co = here()
+  local flight = client.sections[co]
+  if flight and flight.visit and flight.visit:is_gone() then client.sections[co] = nil end
+  return client.sections[co]
 end
 
 -- Leases --------------------------------------------------------------------------------------
@@ -86,7 +96,7 @@ end
 --- Keeps the leases of the sections around the caller: a call begins.
 ---@param client ringlink.Client
 function M.prolong(client)
-  local flight = client.sections[here()]
+  local flight = around(client)
   if flight then prolong(client, flight) end
 end
 
@@ -96,7 +106,7 @@ end
 ---@param fields table of the error it ends with
 function M.prolong_or_end(client, fields)
   M.prolong(client)
-  local flight = client.sections[here()]
+  local flight = around(client)
   if not (flight and flight.lost) then return end
   fields.detail = "another process has taken it over"
   flight.ending = errors.new("in_progress", fields)
@@ -124,7 +134,7 @@ end
 ---@param client ringlink.Client
 ---@param notes table[]
 function M.tell(client, notes)
-  local outer = client.sections[here()]
+  local outer = around(client)
   if not (outer and outer.notes) then return tell_all(client, notes) end
   for _, note in ipairs(notes) do outer.notes[#outer.notes + 1] = note end
 end
@@ -184,11 +194,12 @@ end
 ---@param client ringlink.Client
 ---@return boolean
 function M.is_background(client)
-  return is_background(client.sections[here()])
+  return is_background(around(client))
 end
 
-local function finish(client, co, before, ok, ...)
+local function finish(client, co, visit, before, ok, ...)
   client.sections[co] = before
+  visit:leave()
   if not ok then error((...), 0) end
   return ...
 end
@@ -197,7 +208,7 @@ end
 ---@param client ringlink.Client
 ---@return ringlink.Flight?
 function M.around(client)
-  return client.sections[here()]
+  return around(client)
 end
 
 --- The caller waits for what somebody does in a section: unless it gives way to others itself, that
@@ -214,10 +225,9 @@ end
 ---@param notes table[]?
 ---@param fn function
 function M.in_background(client, notes, fn, ...)
-  local co = here()
-  local before = client.sections[co]
-  client.sections[co] = { background = true, notes = notes }
-  return finish(client, co, before, pcall(fn, ...))
+  local co, before, visit = here(), around(client), client.runtime.visit()
+  client.sections[co] = { background = true, notes = notes, visit = visit }
+  return finish(client, co, visit, before, pcall(fn, ...))
 end
 
 -- What was stored before a section failed is told too. A wait that was given up tells nothing: the
@@ -235,7 +245,7 @@ local function join(client, flight, outer)
 end
 
 local function run(client, key, patient, fn, ...)
-  local outer = client.sections[here()]
+  local outer = around(client)
   local flight = client.flights[key]
   if flight then
     flight.patient = flight.patient or patient

@@ -168,11 +168,11 @@ static bool is_skipped(const bare_db *db, const rlk_store_fields *f, rlk_sql las
 }
 
 static void run_job(bare_db *db, rlk_store_job *job) {
-    const plan todo = plan_of(job);
+    const plan steps = plan_of(job);
     rlk_sql last = RLK_SQL_BEGIN_;
-    for (int at = 0; todo.list[at] != RLK_SQL_COUNT; at++) {
-        if (is_skipped(db, &job->fields, last, todo.list[at])) continue;
-        last = todo.list[at];
+    for (int at = 0; steps.list[at] != RLK_SQL_COUNT; at++) {
+        if (is_skipped(db, &job->fields, last, steps.list[at])) continue;
+        last = steps.list[at];
         run_statement(db, last, &job->fields);
         if (last == RLK_SQL_CHANGE_NEXT_) job->fields.numbers[RLK_STORE_CHANGE] = db->seen_number;
     }

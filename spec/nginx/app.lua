@@ -7,6 +7,7 @@
 
 local cjson = require "cjson"
 local core = require "ringlink.core"
+local flight = require "ringlink.flight"
 local ringlink = require "ringlink"
 
 local M = { aborted = 0 }
@@ -98,6 +99,18 @@ end
 
 function calls.ping()
   return { pong = true }
+end
+
+--- Is in what nobody waits for, for a minute.
+function calls.in_background()
+  M.is_inside = true
+  flight.in_background(M.client, nil, ringlink.sleep, 60)
+  return {}
+end
+
+--- Whether somebody is in there, and whether this request is.
+function calls.is_background()
+  return { begun = M.is_inside, background = flight.is_background(M.client) }
 end
 
 --- Waits for the call `release`.
