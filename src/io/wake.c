@@ -114,22 +114,22 @@ const char *rlk_wake_path(const rlk_wake *w) {
 /* ---- Signals ---- */
 
 /* The caller holds the lock. A full connection has bytes enough, a broken one has no reader. */
-static void send_byte(rlk_wake *w) {
-    w->last_ms = rlk_clock_monotonic_ms();
+static void send_byte(rlk_wake *w, int64_t now_ms) {
+    w->last_ms = now_ms;
     w->missed = w->connection == NO_FD;
     if (!w->missed) (void)send(w->connection, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void rlk_wake_signal(rlk_wake *w) {
     (void)pthread_mutex_lock(&w->lock);
-    send_byte(w);
+    send_byte(w, rlk_clock_monotonic_ms());
     (void)pthread_mutex_unlock(&w->lock);
 }
 
 int64_t rlk_wake_beat(rlk_wake *w) {
     (void)pthread_mutex_lock(&w->lock);
     const int64_t now_ms = rlk_clock_monotonic_ms();
-    if (now_ms - w->last_ms >= RLK_WAKE_BEAT_MS) send_byte(w);
+    if (now_ms - w->last_ms >= RLK_WAKE_BEAT_MS) send_byte(w, now_ms);
     const int64_t next_ms = w->last_ms + RLK_WAKE_BEAT_MS - now_ms;
     (void)pthread_mutex_unlock(&w->lock);
     return next_ms;
@@ -148,7 +148,7 @@ static void connected(rlk_wake *w, int fd) {
     stop_listening(w);
     (void)pthread_mutex_lock(&w->lock);
     w->connection = fd;
-    if (w->missed) send_byte(w);
+    if (w->missed) send_byte(w, rlk_clock_monotonic_ms());
     (void)pthread_mutex_unlock(&w->lock);
 }
 
