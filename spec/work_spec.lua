@@ -269,18 +269,6 @@ describe("work", function()
       end)
     end
 
-    it("takes a code that Ring refused a day later", function()
-      local key = offline.grant(client, { state = "exchanging" })
-      assert(grants.apply(client, {}, key, "exchange_refused"))
-      clock.advance(60000)
-      work({})                                     -- tells the hook
-      clock.advance(DAY_MS - 1)
-      assert.equal(0.001, work({}))
-      clock.advance(1)
-      work({ pruned = 1 })
-      assert.is_nil(row_of(key))
-    end)
-
     it("takes what is left of a forgotten account", function()
       offline.grant(client, {})
       assert(client:account("ring-1"):forget())

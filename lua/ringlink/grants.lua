@@ -14,9 +14,7 @@ local sealed = require "ringlink.sealed"
 local M = {}
 
 local CONFLICTS_MAX = 16
-local DAY_MS = 24 * 3600 * 1000
-local TERMINAL_KEEP_MS = 30 * DAY_MS
-local NAMELESS_KEEP_MS = DAY_MS          -- as long as its code is known: strangers post junk
+local TERMINAL_KEEP_MS = 30 * 24 * 3600 * 1000
 local REFRESH_SPREAD = 0.1               -- daily refreshes are spread over the last tenth
 
 --- Put into `changes` to take a column away.
@@ -72,9 +70,7 @@ local DUE = {
     if row.user or row.linked_ms then return nil end
     return row.created_ms + client.options.unclaimed_max_age_s * 1000
   end,
-  failed = function(_, row)
-    return row.updated_ms + (row.account and TERMINAL_KEEP_MS or NAMELESS_KEEP_MS)
-  end,
+  failed = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
   superseded = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
   unlinked = function(_, row) return row.updated_ms + TERMINAL_KEEP_MS end,
 }
