@@ -1,46 +1,47 @@
 --- The stage: the partner's backend, the browser, and Ring (the sandbox, or the real one).
 --
--- `catch_up` turns what happened since the last call into lines: the backend's own story is the
--- thread, and each call it says it made is held against the sandbox's journal, from which the lines
--- take what went over the wire. Against the real Ring there is no journal, only the backend's word.
+-- Whatever is asked of the backend here is a line of the demo. Calls to Ring are told by `calls`.
 
+local browser = require "demo.browser"
+local calls = require "demo.calls"
 local core = require "ringlink.core"
-local http = require "demo.http"
+local page = require "support.page"
 local partner = require "demo.partner"
-local process = require "ringlink.sandbox.process"
 local redact = require "demo.redact"
 local sandbox = require "ringlink.sandbox"
 
 local Scene = {}
 Scene.__index = Scene
 
-local scene = {}
+local scene = { STATE = 'span class="state', ALERT = 'p class="alert"' }
+
+local PATIENCE_MS, TURN_MS, HOPS_MAX = 60000, 10, 6
 
 ---@param out table a report
 function scene.new(out)
-  return setmetatable({ out = out, seen = 0, journal_seen = 0, calls = 0, connections = {}, heard = {} }, Scene)
+  return setmetatable({ out = out, delivered = 0 }, Scene)
 end
 
-function Scene:start_partner()
-  self.partner = partner.start()
-  self.browser = http.open(self.partner.origin)
+--- Starts the partner's backend for a Ring, by default for a strict one of our own, over TLS.
+---@param ring table|nil credentials, and addresses if they are not ringlink's own
+function Scene:start(ring)
+  self.partner = partner.new()
+  if not ring then ring = self:start_sandbox() end
+  self.partner:start(ring)
+  self.calls = self.ring and calls.of_sandbox(self) or calls.of_figures(self)
+  self.browser = browser.open(self.partner.at.origin, self.partner.server.ca_file)
+  local user = self.partner.user
+  self.secrets = { ["the client secret"] = ring.client_secret, ["the HMAC key"] = ring.hmac_key,
+    ["the exchange secret"] = self.partner.at.secret, ["the e-mail"] = user.email, ["the password"] = user.password }
 end
 
---- A strict Ring of our own, over TLS, that knows the partner's addresses. It lives in the partner's
---- directory, so that it is found and ended even when its start is interrupted.
+--- The sandbox, which knows the partner's addresses.
 function Scene:start_sandbox()
-  local problem
-  self.ring_prefix = self.partner.prefix .. "/ring"
-  self.ring, problem = sandbox.start { prefix = self.ring_prefix, tls = true,
-    token_exchange_url = self.partner.token_exchange_url,
-    account_link_url = self.partner.account_link_url, webhook_url = self.partner.webhook_url }
-  if not self.ring then error("the sandbox did not start: " .. tostring(problem), 0) end
-end
-
-local function stop_ring(self)
-  if self.ring then return self.ring:stop() end
-  local started = self.ring_prefix and process.exists(self.ring_prefix .. "/settings.json")
-  return not started or sandbox.stop(self.ring_prefix)
+  local at = self.partner.at
+  local ring, problem = sandbox.start { prefix = self.partner.directory .. "/ring", tls = true, detached = true,
+    token_exchange_url = at.token_exchange_url, account_link_url = at.account_link_url, webhook_url = at.webhook_url }
+  self.ring = ring or error("the sandbox did not start: " .. tostring(problem), 0)
+  return ring
 end
 
 --- Ends everything; harmless when only a part of it was started. Signals wait meanwhile.
@@ -48,10 +49,41 @@ end
 function Scene:stop()
   core.hold_signals()
   if self.browser then self.browser:close() end
-  local clean = stop_ring(self) and (self.partner == nil or self.partner:stop())
+  local clean = self.partner == nil or self.partner:stop()
   core.release_signals()
   return clean
 end
+
+-- Waiting -------------------------------------------------------------------------------------
+
+--- Waits until a condition holds, and fails with what was expected when it never does.
+---@param text string
+---@param condition fun(): any
+---@return any
+function Scene:await(text, condition)
+  local give_up_ms = core.monotonic_ms() + PATIENCE_MS
+  while true do
+    local answer = condition()
+    if answer then return self.out:expect(answer, text) end
+    if core.monotonic_ms() >= give_up_ms then return self.out:expect(false, text) end
+    core.sleep_ms(TURN_MS)
+  end
+end
+
+--- A line of whoever sits at the terminal; nil at its end. The shell reads it: an interrupt at the prompt
+--- then ends the shell, and this process can still clean up.
+---@return string|nil
+function Scene.read_line()
+  io.write("> ")
+  io.flush()
+  local pipe = assert(io.popen([[IFS= read -r line || test -n "$line" && printf '%s.' "$line"]], "r"))
+  local line = pipe:read("*a")
+  pipe:close()
+  if line == "" then return nil end
+  return (line:sub(1, -2):match("^%s*(.-)%s*$"))
+end
+
+-- Ring ----------------------------------------------------------------------------------------
 
 --- Calls the sandbox's control plane.
 function Scene:control(name, fields)
@@ -60,150 +92,102 @@ function Scene:control(name, fields)
   return answer
 end
 
---- Lets everything that is on its way arrive: the sandbox's webhooks.
----@return table[]|nil webhooks the sandbox's list of deliveries
-function Scene:settle()
-  return self.ring and self:control("deliver", {}).webhooks
-end
-
 --- The sandbox's view of the newest grant, and all of it.
 function Scene:state()
   local state = self:control("state")
   return state.integrations[#state.integrations], state
 end
 
--- One call to Ring ----------------------------------------------------------------------------
-
-local function tokens_of(self)
-  local newest = self:state()
-  return { "→", "access=" .. redact.mark(newest.access_token), "refresh=" .. redact.mark(newest.refresh_token) }
+--- Tells the calls to Ring that were made since the last time, and insists that they were these.
+---@param who string
+---@param wanted string as calls.lua sums them up
+function Scene:called(who, wanted)
+  local made = self.calls:tell(who)
+  self.out:expect(made == wanted, ("the calls to Ring to be: %s, not: %s"):format(wanted, made))
 end
 
-local function secret_details(self, row)
-  local details = {}
-  for _, name in ipairs { "code", "nonce" } do
-    if row[name] then
-      self.out:expect(row[name] == redact.fingerprint(self[name]), "the very same " .. name .. " to reach Ring")
-      details[#details + 1] = name .. "=" .. redact.hint(self[name])
-    end
-  end
-  if row.refresh_token then details[#details + 1] = "refresh=" .. redact.mark(row.refresh_token) end
-  if row.bearer then details[#details + 1] = "bearer=" .. redact.mark(row.bearer) end
-  return details
+-- Prints one delivery.
+local function tell_webhook(self, webhook, note)
+  local attempt = webhook.attempts[#webhook.attempts] or {}
+  local answer = tostring(attempt.status or attempt.error)
+  self.out:step("Ring → partner", "POST", "/ring/webhook", answer, { webhook.type, note })
+  return webhook.type .. " " .. answer
 end
 
-local function row_details(self, row)
-  local details = secret_details(self, row)
-  if row.call == "complete" then details[#details + 1] = "status=completed" end
-  if row.call == "me" and row.status == 200 then details[#details + 1] = "→ " .. redact.id(row.account) end
-  if (row.call == "token" or row.call == "refresh") and row.status == 200 then
-    for _, detail in ipairs(tokens_of(self)) do details[#details + 1] = detail end
-  end
-  return details
+--- Lets the sandbox's webhooks arrive, prints them, and insists that they were these.
+---@param wanted string like "device_added 200, device_added 200", in the order of letters
+---@param note string|nil something about them
+function Scene:webhooks(wanted, note)
+  local list, came = self:control("deliver", {}).webhooks, {}
+  for i = self.delivered + 1, #list do came[#came + 1] = tell_webhook(self, list[i], note) end
+  self.delivered = #list
+  table.sort(came)
+  local said = table.concat(came, ", ")
+  self.out:expect(said == wanted, ("the webhooks to be: %s, not: %s"):format(wanted, said))
 end
 
-local function same_call(entry, row)
-  return row and row.method == entry.method and redact.path(row.path) == entry.path and row.status == entry.status
+-- The partner ---------------------------------------------------------------------------------
+
+--- What /metrics says now.
+---@return table<string, table<string, number>>
+function Scene:figures()
+  return partner.figures(self.browser:send("GET", self.partner:admin("metrics")).body)
 end
 
-local function show_call(self, entry, rows)
-  self.calls = self.calls + 1
-  if not self.ring then
-    return self.out:step("partner → Ring", entry.method, entry.path, entry.status or entry.error, { entry.stage })
-  end
-  local row = table.remove(rows, 1)
-  self.out:expect(same_call(entry, row), ("Ring's journal to hold %s %s → %s, as ringlink tells"):format(
-    entry.method, entry.path, tostring(entry.status or entry.error)))
-  self.connections[row.connection] = row.http
-  self.out:step("partner → Ring", row.method, row.path, row.status, row_details(self, row))
+-- What a page is about: the state of a link, what went wrong, its heading.
+local function gist(answer)
+  return page.words(answer.body, scene.STATE) or page.words(answer.body, scene.ALERT)
+    or page.words(answer.body, "h1") or ""
 end
-
--- What the backend notes ----------------------------------------------------------------------
-
-local function show_received(self, entry)
-  local details = {}
-  for _, name in ipairs { "code", "signature", "result" } do
-    if entry[name] then details[#details + 1] = (name == "result" and "" or name .. "=") .. entry[name] end
-  end
-  local who = self.pasted and entry.code and "demo" or "Ring"
-  self.out:step(who .. " → partner", entry.method, entry.path, entry.status, details)
-end
-
-local function show_hook(self, entry)
-  local details = { redact.id(entry.account) }
-  if entry.user then details[#details + 1] = "user=" .. entry.user end
-  if entry.identifier then details[#details + 1] = entry.identifier end
-  if entry.access then details[#details + 1] = "access=" .. redact.mark(entry.access) end
-  if entry.type then details[#details + 1] = entry.type .. (entry.sub_type and "/" .. entry.sub_type or "") end
-  if entry.error then details[#details + 1] = entry.error end
-  self.out:step("partner", "hook", entry.name, nil, details)
-end
-
-local SHOWN = { response = show_call, received = show_received }
-
-local function index(entries)
-  local found = { count = #entries }
-  for _, entry in ipairs(entries) do
-    found[entry.name] = found[entry.name] or {}
-    table.insert(found[entry.name], entry)
-  end
-  return found
-end
-
-local function new_rows(self)
-  if not self.ring then return {} end
-  local rows = self:control("requests", { since = self.journal_seen })
-  if #rows > 0 then self.journal_seen = rows[#rows].n end
-  return rows
-end
-
---- Prints what happened since the last time.
----@return table happened lists of entries by name, and how many calls reached Ring
-function Scene:catch_up()
-  local entries, rows = self.partner:ask("story", { since = self.seen }).entries, new_rows(self)
-  local calls = #rows
-  for _, entry in ipairs(entries) do
-    self.seen = entry.n
-    if entry.name == "webhook" then self.heard[entry.type] = true end
-    local show = SHOWN[entry.name] or show_hook
-    show(self, entry, rows)
-  end
-  self.out:expect(#rows == 0, "no call to reach Ring that ringlink does not tell of")
-  local happened = index(entries)
-  happened.calls = calls
-  return happened
-end
-
--- The browser ---------------------------------------------------------------------------------
 
 --- The browser asks for something; the line shows what came.
 ---@param method string
----@param path string
+---@param address string
 ---@param options table|nil `{form}`
 ---@param details string[]|nil what to show of the request
 ---@return table answer
-function Scene:browse(method, path, options, details)
-  local answer = self.browser:send(method, path, options)
-  local shown = {}
+function Scene:browse(method, address, options, details)
+  local answer = self.browser:send(method, address, options)
+  local shown, location = {}, answer.headers.location
   for i, detail in ipairs(details or {}) do shown[i] = detail end
-  local location = answer.headers.location
-  if location then shown[#shown + 1] = "→ " .. location end
-  self.out:step("browser → partner", method, redact.path(path), answer.status, shown)
+  shown[#shown + 1] = location and "→ " .. redact.path(location) or "“" .. gist(answer) .. "”"
+  self.out:step("browser → partner", method, redact.path(answer.address), answer.status, shown)
   return answer
 end
 
---- Posts the form of a page, filled in.
----@param page table an answer
+--- Goes where a redirect leads, up to the page at the end.
+---@param answer table
+---@return table answer
+function Scene:follow(answer)
+  for _ = 1, HOPS_MAX do
+    if answer.status ~= 303 then return answer end
+    answer = self:browse("GET", answer.headers.location)
+  end
+  return self.out:expect(false, "redirects to come to an end")
+end
+
+--- Posts a form of a page, filled in.
+---@param answer table the page
 ---@param filled table<string, string>
 ---@param details string[]
+---@param choose string[]|nil the form that has this field with this value
 ---@return table answer
-function Scene:submit(page, filled, details)
-  local form = self.out:expect(http.form_of(page.body), "a form on the page")
+function Scene:submit(answer, filled, details, choose)
+  local form = self.out:expect(browser.form_of(answer, choose), "a form on the page")
   for name, value in pairs(filled) do
     self.out:expect(form.fields[name] ~= nil, "the form to ask for " .. name)
     form.fields[name] = value
   end
-  return self:browse(form.method, form.action, { form = form.fields }, details)
+  return self:browse("POST", form.action, { form = form.fields }, details)
+end
+
+--- Insists that a page says this.
+---@param answer table
+---@param words string
+---@param tag string|nil the element that says it, h1 when none is given
+function Scene:says(answer, words, tag)
+  local said = page.words(answer.body, tag or "h1")
+  self.out:expect(said == words, ("the page to say “%s”, not “%s”"):format(words, tostring(said)))
 end
 
 return scene

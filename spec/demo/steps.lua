@@ -1,90 +1,103 @@
---- The steps that both stories share: from the redirect to a completed link, and devices.
+--- The steps that both stories share: from the code to a completed link, devices, a refresh.
 
 local redact = require "demo.redact"
+local stage = require "demo.scene"
 
 local steps = {}
 
 local function field(text, name) return text:match("[?&]" .. name .. "=([^&#]*)") end
 
---- What came of a code at the Token Exchange URL: 200 at once, then an unclaimed account.
-function steps.exchanged(scene)
-  local happened, out = scene:catch_up(), scene.out
-  local received = out:expect(happened.received, "a code at the Token Exchange URL")[1]
-  out:expect(received.status == 200, "200 from the Token Exchange URL")
-  local failed = happened.exchange_failed and happened.exchange_failed[1].error
-  out:expect(not failed, "the exchange to work, not " .. tostring(failed))
-  local exchanged = out:expect(happened.exchanged, "an exchanged code")[1]
-  out:expect(exchanged.n > received.n and happened.response[1].stage == "exchange", "the 200 before the exchange")
-  scene.account = exchanged.account
-  return exchanged
-end
-
---- The browser follows Ring's redirect and signs in at the partner's.
----@param query string raw, with nonce and time
-function steps.sign_in(scene, query)
-  local out = scene.out
-  scene.nonce = field("?" .. query, "nonce")
-  local answer = scene:browse("GET", "/ring/account-link?" .. query, nil,
-    { "nonce=" .. redact.hint(scene.nonce), "time=" .. tostring(field("?" .. query, "time")) })
-  out:expect(answer.status == 303, "303 from the Account Link URL")
-  out:expect(not answer.headers.location:find("nonce", 1, true), "the query to be dropped")
-  local page = scene:browse("GET", answer.headers.location)
-  local user = scene.partner.user
-  answer = scene:submit(page, { email = user.email, password = user.password },
-    { "email=" .. user.email, "password=****" })
-  out:expect(answer.status == 303, "303 after the sign-in")
-  return scene:browse("GET", answer.headers.location)
-end
-
-local function position(happened, name) return happened[name] and happened[name][1].n or math.huge end
-
-local function call_position(happened, method)
-  for _, entry in ipairs(happened.response or {}) do
-    if entry.method == method then return entry.n, entry.status end
+-- What became of the codes so far, but that they were accepted.
+local function outcome(scene)
+  for name, count in pairs(scene:figures().ringlink_token_exchanges_total) do
+    if name ~= "accepted" and count > 0 then return name end
   end
-  return math.huge
 end
 
---- What came of the button on the partner's page: match, POST, configure, PATCH.
-function steps.linked(scene)
-  local out, happened = scene.out, scene:catch_up()
-  local post, post_status = call_position(happened, "POST")
-  local patch, patch_status = call_position(happened, "PATCH")
-  out:expect(post_status == 200 and patch_status == 200, "POST and PATCH to answer 200")
-  out:expect(position(happened, "matched") < post and post < position(happened, "configure")
-    and position(happened, "configure") < patch, "match, POST, configure, PATCH in this order")
-  out:expect(happened.completed and happened.completed[1].status == "completed", "a completed link")
-end
-
---- The user confirms on the partner's page.
----@param page table the page with the form
-function steps.link(scene, page)
+--- The code has come to the Token Exchange URL, which answered at once: it is exchanged after that.
+function steps.exchanged(scene)
   local out = scene.out
-  out:expect(scene:catch_up().count == 0, "nothing to be linked by a GET")
+  local came_of_it = scene:await("a code at the Token Exchange URL", function() return outcome(scene) end)
+  out:expect(came_of_it == "exchanged", "the exchange to work, not " .. came_of_it)
+end
+
+--- The browser follows Ring's redirect to the partner's sign-in, mistypes the password, and comes back to
+--- the question.
+---@param query string raw, with nonce and time
+---@return table page with the question
+function steps.sign_in(scene, query)
+  local out, user = scene.out, scene.partner.user
+  scene.nonce = field("?" .. query, "nonce")
+  scene.secrets["the nonce"] = scene.nonce
+  local answer = scene:browse("GET", "/ring/link?" .. query, nil, { "nonce=" .. redact.hint(scene.nonce) })
+  out:expect(answer.status == 303, "303 from the Account Link URL, not " .. answer.status)
+  out:expect(not answer.headers.location:find(scene.nonce, 1, true), "the query to be dropped")
+  local page = scene:follow(answer)
+  scene:says(page, "Sign in")
+  page = scene:submit(page, { email = user.email, password = "a mistake" }, { "password=wrong" })
+  scene:says(page, "This e-mail and password do not belong together.", stage.ALERT)
+  out:expect(not scene.browser.cookies["__Host-session"], "nobody to be signed in by a wrong password")
+  page = scene:follow(scene:submit(page, { email = user.email, password = user.password }, { "password=****" }))
+  scene.secrets["the session"] = out:expect(scene.browser.cookies["__Host-session"], "a session after the sign-in")
+  return page
+end
+
+--- The user presses the button.
+---@param page table with the question
+---@param told fun() called when it is done, before the user sees it
+function steps.connect(scene, page, told)
   local answer = scene:submit(page, {}, { "csrf=****" })
-  scene:settle()
-  if answer.status ~= 303 then scene:catch_up() end
-  out:expect(answer.status == 303, "the link to work, not " .. answer.status)
-  steps.linked(scene)
-  answer = scene:browse("GET", answer.headers.location)
-  out:expect(answer.body:find("completed", 1, true), "the partner's page to say completed")
+  told()
+  scene:says(scene:follow(answer), "Ring is connected")
 end
 
---- The partner reads the devices.
----@return table happened
-function steps.devices(scene)
-  local answer = scene.partner:ask("devices", { account = scene.account })
-  local happened = scene:catch_up()
-  scene.out:expect(not answer.error, "devices, not " .. tostring(answer.message))
-  scene.out:fact("devices", ("%d: %s"):format(answer.count, answer.names))
-  return happened
+--- The user's only account, as the script finds it in the file that nginx writes.
+---@return table account
+function steps.account(scene)
+  local found = {}
+  for account in scene.partner.client:accounts { user = scene.partner.user.email } do found[#found + 1] = account end
+  scene.out:expect(#found == 1, "one account of this user in the store, not " .. #found)
+  return found[1]
 end
 
---- The partner's view of the account.
-function steps.info(scene)
-  local info = scene.partner:ask("info", { account = scene.account })
-  scene.out:expect(not info.error, "an account, not " .. tostring(info.message))
-  return info
+-- What must never be in a row or a log as it is.
+local function note_token(scene, account)
+  local token = scene.out:expect(account:access_token(), "an access token"):reveal()
+  scene.secrets["access token " .. redact.mark(redact.fingerprint(token))] = token
+  return redact.fingerprint(token)
+end
+
+--- Looks for everything secret in what the backend wrote.
+---@return string told
+function steps.search(scene)
+  local files, found = scene.partner:search(scene.secrets)
+  local count = 0
+  for _ in pairs(scene.secrets) do count = count + 1 end
+  scene.out:expect(not found, "no secret in what the backend wrote; there is " .. tostring(found))
+  return ("%d of this run, searched for in %d files of rows and logs: none is there"):format(count, files)
+end
+
+--- The script reads the devices.
+---@return string told
+function steps.devices(scene, account)
+  local body, err = account:get("/v1/devices", { include = "status" })
+  local names = {}
+  scene.out:expect(body, "devices, not " .. tostring(err))
+  for i, device in ipairs(body.data) do names[i] = device.attributes and device.attributes.name or device.id end
+  note_token(scene, account)
+  return ("reads %d devices: %s"):format(#names, table.concat(names, ", "))
+end
+
+--- The script refreshes the tokens.
+---@return string told
+function steps.refresh(scene, account)
+  local before = note_token(scene, account)
+  local done, err = account:refresh { force = true }
+  scene.out:expect(done, "a refresh, not " .. tostring(err))
+  local after = note_token(scene, account)
+  scene.out:expect(before ~= after, "another access token")
+  return ("has refreshed the tokens: access=%s is followed by access=%s"):format(redact.mark(before),
+    redact.mark(after))
 end
 
 return steps

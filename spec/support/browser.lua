@@ -7,6 +7,7 @@
 -- Each browser has a cookie jar of its own. `follow` follows redirects as a browser does, by GET.
 
 local curl = require "support.curl"
+local html_page = require "support.page"
 local process = require "ringlink.sandbox.process"
 local shell = require "support.shell"
 
@@ -18,7 +19,6 @@ Browser.__index = Browser
 local M = {}
 
 local HOPS_MAX = 6
-local ENTITIES = { ["&amp;"] = "&", ["&lt;"] = "<", ["&gt;"] = ">", ["&quot;"] = '"', ["&#39;"] = "'" }
 
 local opened = {}
 
@@ -92,19 +92,10 @@ function Browser:follow(answer)
   error("too many redirects")
 end
 
-local function attribute(tag, name)
-  local value = tag:match("%f[%w]" .. name .. '="([^"]*)"')
-  return value and (value:gsub("&#?%w+;", ENTITIES))
-end
-
 --- The forms of a page: `{action, fields}` each, hidden fields as they stand.
 function M.forms(page)
-  local forms = {}
-  for head, inside in page.body:gmatch("(<form[^>]*>)(.-)</form>") do
-    local form = { action = attribute(head, "action") or page.url, fields = {} }
-    for tag in inside:gmatch("<input[^>]*>") do form.fields[attribute(tag, "name")] = attribute(tag, "value") or "" end
-    forms[#forms + 1] = form
-  end
+  local forms = html_page.forms(page.body)
+  for _, form in ipairs(forms) do form.action = form.action or page.url end
   return forms
 end
 

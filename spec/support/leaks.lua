@@ -21,7 +21,8 @@ local HOLDERS = {
   "/client%.json$",                        -- the options of the backend of the specs in nginx
   "/input$",                               -- what a child, the demo or curl is told
   "/environment$",                         -- the demo's, with the credentials of an app
-  "/client_secret$", "/hmac_key$",         -- the demo's, for the options that begin with file:
+  "/client_secret$", "/hmac_key$",         -- for the options that begin with file:
+  "/store_key$", "/exchange_secret$",
 }
 
 local Finder = {}

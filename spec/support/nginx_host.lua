@@ -12,10 +12,11 @@ local child = require "support.child"
 local cjson = require "cjson"
 local core = require "ringlink.core"
 local places = require "ringlink.sandbox.places"
+local planted = require "support.planted"
 local process = require "ringlink.sandbox.process"
 local shell = require "support.shell"
 
-local M = { store_key = ("QUFB"):rep(10) .. "QUE=" }     -- 32 bytes
+local M = { store_key = planted.store_key(1) }
 
 local START_TRIES = 10
 local COMPLAINTS = { "%[alert%]", "%[crit%]", "%[emerg%]", "unknown reason", "stack traceback", "semaphore gc" }

@@ -13,6 +13,7 @@ local M = {
 
 local STORE_KEY = "planted-store-key-"       -- its length is a multiple of 3: Base64 keeps it apart
 local STORE_KEY_BYTES = 32
+local EXCHANGE_SECRET = "planted-exchange-secret-"
 
 --- The bytes of store key n.
 function M.store_key_bytes(n)
@@ -23,6 +24,11 @@ end
 function M.base64(bytes)
   local text = core.base64url(bytes):gsub("-", "+"):gsub("_", "/")
   return text .. ("="):rep(-#text % 4)
+end
+
+--- An unguessable segment of a Token Exchange URL, of hex digits and a mark.
+function M.exchange_secret()
+  return EXCHANGE_SECRET .. core.hex(core.random(16))
 end
 
 --- Store key n as the option `store_key` takes it.
@@ -36,6 +42,7 @@ local MARKS = {
   { "a store key", STORE_KEY },
   { "a store key in Base64", M.base64(STORE_KEY) },
   { "a store key in hex", core.hex(STORE_KEY) },
+  { "the Token Exchange URL's secret", EXCHANGE_SECRET },
   { "a code", "planted-code" },
   { "a code of the sandbox", "sandbox-code-" },
   { "an access token", "planted-access-token-" },

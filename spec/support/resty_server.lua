@@ -9,16 +9,17 @@
 -- replaced, so what the specs prove holds for the example. `setup` is put into the options of setup,
 -- `init` after it, `locations` into the public server, `main` and `http` where their names say.
 
-local core = require "ringlink.core"
 local certificates = require "support.certificates"
+local child = require "support.child"
 local places = require "ringlink.sandbox.places"
+local planted = require "support.planted"
 local process = require "ringlink.sandbox.process"
 local shell = require "support.shell"
 
 local Server = {}
 Server.__index = Server
 
-local M = { password = "correct horse" }
+local M = { password = "correct horse", store_key = planted.store_key(1) }
 
 local USERS = 60
 
@@ -30,25 +31,37 @@ local function put(self, name, text)
   shell.run("chmod 600 " .. shell.quote(self.directory .. "/" .. name))
 end
 
-local function users()
-  local hash, lines = shell.run("openssl passwd -6 " .. shell.quote(M.password)):gsub("%s+$", ""), {}
-  for i = 1, USERS do lines[i] = ("user.%d@partner.example.com:%s\n"):format(i, hash) end
-  return table.concat(lines)
+local function user_name(i)
+  return ("user.%d@partner.example.com"):format(i)
+end
+
+local function many_users()
+  local users = {}
+  for i = 1, USERS do users[i] = user_name(i) end
+  return users
+end
+
+-- The password reaches openssl by a file: a command line can be read by everybody.
+local function password_file(self, users, password)
+  put(self, "input", password .. "\n")
+  local hash = shell.run("openssl passwd -6 -in " .. shell.quote(self.directory .. "/input")):gsub("%s+$", "")
+  os.remove(self.directory .. "/input")
+  return table.concat(users, ":" .. hash .. "\n") .. ":" .. hash .. "\n"
 end
 
 --- Somebody who can sign in and has never been here; the password is everybody's.
 ---@return string email
 function Server:new_user()
   self.users_taken = self.users_taken + 1
-  return ("user.%d@partner.example.com"):format(self.users_taken)
+  return user_name(self.users_taken)
 end
 
-local function write_files(self, ring)
+local function write_files(self, ring, options)
   shell.run("mkdir " .. self.directory .. "/store " .. self.directory .. "/logs")
   for _, name in ipairs { "client_id", "client_secret", "hmac_key" } do put(self, name, ring[name]) end
   put(self, "exchange_secret", self.at.secret .. "\n")
-  put(self, "store_key", ("QUFB"):rep(10) .. "QUE=")
-  put(self, "users", users())
+  put(self, "store_key", options.store_key or M.store_key)
+  put(self, "users", password_file(self, options.users or many_users(), options.password or M.password))
   shell.write(self.directory .. "/app.lua", shell.read(EXAMPLE .. "/app.lua"))
   local authority = certificates.new(self.directory, "authority")
   local signed = authority:sign("tls", "DNS:localhost,IP:127.0.0.1")
@@ -69,10 +82,12 @@ local function load_lines()
   return table.concat(lines, "\n")
 end
 
+-- Where Ring is, unless it is where the module finds it by itself.
 local function client_options(self, ring, more)
-  shell.write(self.directory .. "/ring.pem", shell.read(ring.ca_file))      -- workers may be another user
-  return ('api_url = %q, oauth_url = %q, ca_file = "%s/ring.pem", %s'):format(ring.api_url, ring.oauth_url,
-    self.directory, more)
+  local ca_file = ring.ca_file and self.directory .. "/ring.pem"
+  if ca_file then shell.write(ca_file, shell.read(ring.ca_file)) end        -- workers may be another user
+  local function option(name, value) return value and ("%s = %q, "):format(name, value) or "" end
+  return option("api_url", ring.api_url) .. option("oauth_url", ring.oauth_url) .. option("ca_file", ca_file) .. more
 end
 
 local function lua_paths()
@@ -133,9 +148,11 @@ local function launch(self, ring, options)
 end
 
 --- Addresses on a free port, and the secret in one of them.
+---@param secret string?
 ---@return table at port, secret, token_exchange_url, account_link_url, webhook_url
-function M.reserve()
-  local port, secret = places.free_port(), core.hex(core.random(16))
+function M.reserve(secret)
+  local port = places.free_port()
+  secret = secret or planted.exchange_secret()
   local origin = "https://127.0.0.1:" .. port
   return { port = port, secret = secret, origin = origin, token_exchange_url = origin .. "/ring/token/" .. secret,
     account_link_url = origin .. "/ring/link", webhook_url = origin .. "/ring/webhook" }
@@ -143,17 +160,19 @@ end
 
 --- Starts a backend for a sandbox. Raises what nginx complained of, with nothing left behind.
 ---@param ring table a sandbox, or its addresses and credentials
----@param options table? workers, user, setup, init, locations, main, http, change, at
+---@param options table? workers, user, setup, init, locations, main, http, change, at; users (a list),
+--- password, store_key; directory, an empty one that is its maker's to remove when the start fails
 function M.start(ring, options)
   options = options or {}
-  local self = setmetatable({ directory = shell.make_directory(), at = options.at or M.reserve(),
-    users_taken = 0 }, Server)
-  shell.run("chmod 711 " .. self.directory)
-  write_files(self, ring)
-  if options.user then shell.run(("chown %s %s/store %s/logs"):format(options.user, self.directory, self.directory)) end
+  local self = setmetatable({ directory = options.directory or shell.make_directory(),
+    at = options.at or M.reserve(), users_taken = 0 }, Server)
+  write_files(self, ring, options)
+  if options.user then
+    shell.run(("cd %s && chmod 711 . && chown %s store logs"):format(self.directory, options.user))
+  end
   local ok, problem = pcall(launch, self, ring, options)
   if not ok then
-    shell.remove_directory(self.directory)
+    if not options.directory then shell.remove_directory(self.directory) end
     error(problem, 0)
   end
   self.origin, self.exchange_url = self.at.origin, self.at.token_exchange_url
@@ -185,6 +204,16 @@ function Server:workers()
     if args:find("worker process", 1, true) and not args:find("shutting down", 1, true) then pids[#pids + 1] = pid end
   end
   return pids
+end
+
+--- Ends it in good order, and starts it anew.
+function Server:restart()
+  local old = self.pid
+  self:signal("QUIT")
+  child.wait_until("nginx has ended", function() return not process.alive(old) end)
+  local ok, said = process.start_nginx(assert(places.nginx()), self.directory)
+  assert(ok, said)
+  self.pid = assert(process.nginx_pid(self.directory), "nginx wrote no pid")
 end
 
 --- Ends it and removes the directory.

@@ -13,7 +13,7 @@ local app, hashes = {}, {}
 
 local SESSION_S = 1800
 local FORM = [[%s<form method="post"><input type="hidden" name="check" value="%s">
-<label>E-mail <input name="email" type="email" autocomplete="username" required></label>
+<label>E-mail <input name="email" type="email" value="%s" autocomplete="username" required></label>
 <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
 <div class="actions"><button class="main">Sign in</button></div></form>]]
 local WRONG = '<p class="alert" role="alert">This e-mail and password do not belong together.</p>'
@@ -49,9 +49,10 @@ function app.sign_in()
     set_cookie("session", session, "SameSite=Lax; Max-Age=" .. SESSION_S)
     return ngx.redirect(resty.is_local_path(back) and back or "/", 303)
   end
-  local check = core.base64url(core.random(24))
+  local check = resty.cookie("__Host-check") or core.base64url(core.random(24))     -- other tabs may have the form
   set_cookie("check", check, "SameSite=Strict")
-  resty.page { label = "Demo Partner", title = "Sign in", body = FORM:format(is_own and WRONG or "", check) }
+  resty.page { label = "Demo Partner", title = "Sign in",
+    body = FORM:format(is_own and WRONG or "", resty.escape(check), resty.escape(fields.email or "")) }
 end
 
 return app
