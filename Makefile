@@ -90,6 +90,7 @@ STRICT   := strict/gcc-5.4 strict/gcc-luajit strict/clang-5.4 strict/clang-luaji
 $(eval $(call flavour,5.4,$(CC),$$(CFLAGS),LUA_CFLAGS))
 $(eval $(call flavour,luajit,$(CC),$$(CFLAGS),LUAJIT_CFLAGS))
 $(eval $(call flavour,asan/5.4,gcc,-O1 -g $(SANITIZE),LUA_CFLAGS))
+$(eval $(call flavour,asan/luajit,gcc,-O1 -g $(SANITIZE),LUAJIT_CFLAGS))
 $(eval $(call flavour,tsan,gcc,-O1 -g -fsanitize=thread,LUA_CFLAGS))
 $(eval $(call flavour,strict/gcc-5.4,gcc,-O2 -Werror,LUA_CFLAGS))
 $(eval $(call flavour,strict/gcc-luajit,gcc,-O2 -Werror,LUAJIT_CFLAGS))
@@ -150,24 +151,25 @@ lua = env LUA_CPATH='$(CURDIR)/$(BUILD)/$(1)/?.so;;' RINGLINK_LUA='$(2)' \
       $(3) $(2)
 
 .PHONY: demo
-demo: ## link a Ring account step by step against the sandbox (installs packages)
+demo: ## a Ring account's life against the sandbox (KEEP=1: then try it yourself; installs packages)
 	@spec/support/packages.sh build demo
 	@$(MAKE) --no-print-directory build luajit LUA_VERSION=5.4
 	@$(call lua,5.4,$(LUA)) spec/demo/run.lua
 
 # ---- Benchmarks ------------------------------------------------------------------------------
 
-# The baseline is SQLite alone, with the store's own statements and nothing else of it.
-BARE         := $(BUILD)/bench/bare_sqlite
-BARE_SOURCES := $(wildcard spec/bench/*.c)
-$(BARE): $(BARE_SOURCES) $(wildcard spec/bench/*.h src/io/store_*.h src/core/*.h) Makefile
+# The baselines: programs that do what ringlink does with SQLite alone, with libcurl alone; and a load.
+BARE := $(addprefix $(BUILD)/bench/,bare_sqlite bare_multi load)
+$(BUILD)/bench/bare_sqlite: $(addprefix spec/bench/,bare_sqlite.c bare_jobs.c bare_log.c bare_seal.c)
+$(BUILD)/bench/bare_multi: spec/bench/bare_multi.c
+$(BUILD)/bench/load: spec/bench/load.c
+$(BARE): $(wildcard spec/bench/*.h src/io/store_*.h src/core/*.h) Makefile
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	$(Q)$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Isrc $(call pkg,--cflags sqlite3 libcrypto) -o $@ \
-	  $(BARE_SOURCES) $(call pkg,--libs sqlite3 libcrypto)
+	$(Q)$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Isrc $(LIBS_CFLAGS) -o $@ $(filter %.c,$^) $(LIBS)
 
 .PHONY: bench
-bench: ## measure, against baselines (BENCH=store: only that; BENCH_ACCOUNTS=n; installs packages)
+bench: ## measure, against baselines (BENCH="calls links": only those; see README; installs packages)
 	@spec/support/packages.sh build demo
 	@$(MAKE) --no-print-directory build luajit $(BARE) LUA_VERSION=5.4
 	@$(call lua,5.4,$(LUA)) spec/bench/run.lua $(BENCH)
@@ -176,9 +178,10 @@ bench: ## measure, against baselines (BENCH=store: only that; BENCH_ACCOUNTS=n; 
 
 # Every suite speaks TAP into .build/test/<name>.log; suite.sh counts it, tally.sh adds up. A suite
 # can be run alone: `make test-core`. The slow ones come first, to run beside the quick ones.
-SUITES := specs sqlite inside nginx valgrind asan luajit core core-asan core-tsan core-valgrind \
-          compile install lint tidy
-SOAK   := spec/soak/kills.lua spec/soak/long_life.lua# not named _spec: busted passes them over
+SUITES := specs sqlite inside inside-sqlite nginx browser valgrind asan luajit core core-asan core-tsan \
+          core-valgrind compile install lint tidy
+# Not named _spec: busted passes them over.
+SOAK   := $(addprefix spec/soak/,kills.lua long_life.lua reloads.lua mixed_load.lua)
 SUITE  := spec/support/suite.sh
 CHECKS := spec/support/checks.sh
 EACH   := spec/support/each.sh
@@ -191,17 +194,20 @@ SANITIZERS := env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 THREADS     = $(shell setarch -R true 2>/dev/null && echo setarch -R) \
               env TSAN_OPTIONS=halt_on_error=1
 
-.PHONY: test soak check sanitize valgrind $(SUITES:%=test-%) test-secrets
+.PHONY: test soak screenshots check sanitize valgrind $(SUITES:%=test-%) test-secrets test-soak test-nginx-asan
 test: ## run every suite (installs packages); the last line is `N passed, N failed`
 	@spec/support/packages.sh build demo test
 	@spec/support/run.sh "$(MAKE) --no-print-directory" $(JOBS) $(SUITES)
 
-soak: ## 200 kills and a thousand accounts for 90 days, by chance (SEED=n repeats one); see README
+soak: ## half an hour of kills, years, reloads and load, by chance (SEED=n repeats; MINUTES=n; see README)
 	@seed=$${SEED:-$$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}; echo "seed $$seed"; export SEED=$$seed; \
-	rm -f $(BUILD)/test/soak.counts; spec/support/packages.sh build demo test && \
-	$(MAKE) --no-print-directory build luajit LUA_VERSION=5.4 && RINGLINK_SUITE_LIMIT_S=7200 \
-	  $(SUITE) soak "long lives and sudden ends" $(call lua,5.4,$(LUA)) $(BUSTED) $(SOAK); \
-	sed -n 's/^#: /   /p' $(BUILD)/test/soak.log; spec/support/tally.sh soak
+	rm -f $(BUILD)/test/soak.counts $(BUILD)/test/nginx-asan.counts; \
+	spec/support/packages.sh build demo test && $(MAKE) --no-print-directory -k test-soak test-nginx-asan; \
+	sed -n 's/^#: /   /p' $(BUILD)/test/soak.log; spec/support/tally.sh soak nginx-asan
+
+screenshots: ## photograph every page, for a phone and a desktop, into .build/screenshots
+	@rm -rf $(BUILD)/screenshots && mkdir -p $(BUILD)/screenshots
+	@RINGLINK_SCREENSHOTS=$(CURDIR)/$(BUILD)/screenshots $(MAKE) --no-print-directory test-browser
 
 check: test-lint test-tidy test-core test-luajit ## the quick suites: style, rules, core, no network
 sanitize: test-core-asan test-core-tsan test-asan ## the suites under gcc's sanitizers
@@ -237,15 +243,22 @@ test-core-valgrind: $(call tests,5.4)
 	@$(SUITE) core-valgrind "C tests under valgrind" $(EACH) "$(VALGRIND)" $^
 
 test-specs: $(call module,5.4) $(call module,luajit) $(BARE)
-	@$(SUITE) specs "specs, Lua 5.4" $(call lua,5.4,$(LUA)) $(BUSTED) --exclude-tags=tidy,nginx spec
+	@$(SUITE) specs "specs, Lua 5.4" $(call lua,5.4,$(LUA)) $(BUSTED) --exclude-tags=tidy,nginx,browser spec
 
 # The same specs in a worker of nginx, with the runtime that requests have there.
 test-inside: $(call module,luajit)
 	@$(SUITE) inside "specs inside nginx" $(call lua,luajit,$(LUAJIT)) spec/nginx/inside.lua
 
+test-inside-sqlite: $(call module,luajit)
+	@$(SUITE) inside-sqlite "network specs inside nginx, rows in SQLite" env RINGLINK_SPEC_STORE=sqlite \
+	  $(call lua,luajit,$(LUAJIT)) spec/nginx/inside.lua $$(grep -l support.world spec/*_spec.lua)
+
 test-nginx: $(call module,5.4) $(call module,luajit)
 	@$(SUITE) nginx "nginx: requests, workers, reloads" \
 	  $(call lua,5.4,$(LUA)) $(BUSTED) --tags=nginx spec/nginx
+
+test-browser: $(call module,5.4) $(call module,luajit)
+	@$(SUITE) browser "pages in a browser" $(call lua,5.4,$(LUA)) $(BUSTED) spec/browser
 
 # The same specs where they use support/world.lua, each client with a file of its own; but for those that
 # choose their stores themselves (tag ownstore).
@@ -260,12 +273,23 @@ test-luajit: $(call module,luajit)
 
 test-asan: $(call module,asan/5.4) $(call module,luajit) $(ASAN_LUA) $(BARE)
 	@$(SUITE) asan "specs, Lua 5.4, under sanitizers" \
-	  $(call lua,asan/5.4,$(CURDIR)/$(ASAN_LUA),$(SANITIZERS)) $(BUSTED) --exclude-tags=tidy,nginx spec
+	  $(call lua,asan/5.4,$(CURDIR)/$(ASAN_LUA),$(SANITIZERS)) $(BUSTED) \
+	  --exclude-tags=tidy,nginx,browser spec
 
 # The handlers' pieces for nginx are Lua alone and run the same C as the other specs.
 test-valgrind: $(call module,5.4)
 	@$(SUITE) valgrind "specs without network, Lua 5.4, under valgrind" \
 	  $(call lua,5.4,$(LUA),$(VALGRIND)) $(BUSTED) --exclude-tags=tidy,network --exclude-pattern=resty_ spec
+
+# A new binary's environment is empty (USR2), and the sanitizer is in that.
+test-nginx-asan: $(call module,5.4) $(call module,asan/luajit)
+	@RINGLINK_SUITE_LIMIT_S=1800 $(SUITE) nginx-asan "nginx's workers under sanitizers" \
+	  $(call lua,5.4,$(LUA),RINGLINK_LUAJIT_CPATH='$(CURDIR)/$(BUILD)/asan/luajit/?.so' spec/support/sanitized.sh) \
+	  $(BUSTED) --filter-out="another binary" spec/nginx $(wildcard spec/resty_*network_spec.lua)
+
+test-soak: $(call module,5.4) $(call module,luajit)
+	@RINGLINK_SUITE_LIMIT_S=7200 $(SUITE) soak "long lives, sudden ends, reloads, a crowd" \
+	  $(call lua,5.4,$(LUA)) $(BUSTED) $(SOAK)
 
 # After all the others: it looks at what they wrote.
 test-secrets: $(call module,5.4)

@@ -57,6 +57,19 @@ describe("the App Homepage URL", function()
     assert.equal("/ring/home", do_it("pause").headers.Location)
   end)
 
+  it("does not let one user use up the partner's rate at Ring", function()
+    grant("completed")
+    options.limits = { act = { each = { count = 2, window_s = 10 } } }
+    local token = field_of(tab:get(), "pause").csrf
+    local function pause() return tab:post({ csrf = token, ["do"] = "pause" }) end
+    pause() pause()
+    assert.equal("Too many tries", visits.heading(pause()))
+    assert.equal(429, pause().status)
+    assert.equal(2, ring:count("pause"))
+    app.client.clock.advance(10000)
+    assert.equal(303, pause().status)
+  end)
+
   it("forgets after asking once more", function()
     local key = grant("completed")
     local asked = do_it("forget")

@@ -412,6 +412,19 @@ describe("the Account Link URL", function()
     assert.same({ [409] = 10, [429] = 5 }, statuses)
   end)
 
+  it("shows the way back where a page is not the end", function()
+    options.sign_out_url = function(back) return "/sign-out?next=" .. back end
+    local tab, page = arrive()
+    local here = PATH .. "?attempt=" .. visits.fields(page).attempt
+    assert.truthy(page.body:find('href="/sign-out?next=' .. here .. '"', 1, true))
+    local forged = tab:post { attempt = visits.fields(page).attempt }
+    assert.truthy(forged.body:find('href="' .. here .. '">Open it again<', 1, true))
+    for _ = 1, 10 do tab:post(visits.fields(page)) end
+    assert.truthy(tab:post(visits.fields(page)).body:find('href="' .. here .. '">Try again<', 1, true))
+    user, options.authenticate = nil, function() return nil end
+    assert.truthy(tab:get(here).body:find('href="' .. here .. '">I have signed in<', 1, true))
+  end)
+
   it("keeps nonce, identifier and user out of the log and the figures", function()
     exchanged()
     local q = redirect()

@@ -187,8 +187,18 @@ describe("the homepage", function()
       assert_well_formed(page)
       for operation in page:gmatch('name="do" value="([%w_]+)"') do found[#found + 1] = operation end
       assert.same(wanted, found, state)
-      assert.truthy(page:find("Connected since 15 February 2026.", 1, true))
+      assert.equal(state ~= "relink", page:find("Connected since 15 February 2026.", 1, true) ~= nil)
     end
+  end)
+
+  it("tells several links apart, and says what the Ring app calls one", function()
+    local page = home({ { state = "completed", csrf = "a", identifier = "u***r@x.example" },
+      { state = "paused", csrf = "b", identifier = "o***d@x.example" } }, { identifier = "u***r@x.example" })
+    assert_well_formed(page)
+    assert.truthy(page:find('<h2 id="link-1">Ring account 1</h2>', 1, true))
+    assert.truthy(page:find('aria-describedby="link-2">Resume<', 1, true))
+    local _, count = page:gsub("The Ring app shows it as", "")
+    assert.equal(1, count)
   end)
 
   it("asks before it forgets", function()

@@ -187,8 +187,10 @@ describe("ringlink.resty in nginx #network", function()
 
   it("lets a flood of junk codes through to Ring only so often, whichever worker it meets", function()
     start { workers = 2 }
+    local input = server.directory .. "/input"
+    shell.write(input, ('url = "%s?[1-300]"\n'):format(server.exchange_url))
     local said = shell.run(("curl -q -s --noproxy '*' --cacert %s -Z --parallel-max 20 -X POST -d 'code=junk' "
-      .. "-o /dev/null -w '%%{http_code}\\n' '%s?[1-300]'"):format(server.ca_file, server.exchange_url))
+      .. "-o /dev/null -w '%%{http_code}\\n' -K %s"):format(server.ca_file, input))
     local statuses = {}
     for status in said:gmatch("%d+") do statuses[status] = (statuses[status] or 0) + 1 end
     local refusals = (statuses["429"] or 0) + (statuses["503"] or 0)      -- too often; too many at once

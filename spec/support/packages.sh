@@ -4,7 +4,8 @@
 #   packages.sh build|demo|test...    installs what is missing for these purposes
 #   packages.sh --list                prints: purpose package reason
 #
-# Debian's and Ubuntu's names; `a|b` means either. Nothing is asked of the network when nothing is
+# Debian's and Ubuntu's names; `a|b` means either. Ubuntu has Chromium only as a snap, which is not apt's:
+# there it is not asked for, and the suite `browser` says what it lacks. Nothing is asked of the network when nothing is
 # missing. RINGLINK_NO_INSTALL=1 installs nothing: it names what lacks, and fails if something does.
 # A system without dpkg is told the list and left alone.
 set -eu
@@ -38,11 +39,17 @@ test   lua-check                             luacheck, for the Lua sources
 test   valgrind                              memory errors and leaks
 test   binutils                              nm, for the rules about symbols
 test   luarocks                              tries the rockspec
+test   chromium                              a browser for the pages
+test   chromium-driver                       plays the person in front of it
 END
 }
 
 installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+only_a_snap() {
+    case $1 in chromium*) grep -qsx 'ID=ubuntu' /etc/os-release ;; *) false ;; esac
 }
 
 # The first of `a|b` that apt can install; the first at all when it knows none.
@@ -59,6 +66,7 @@ available() {
 missing() {
     list | while read -r purpose names _; do
         case " $* " in *" $purpose "*) ;; *) continue ;; esac
+        if only_a_snap "$names"; then continue; fi
         for name in $(echo "$names" | tr '|' ' '); do
             if installed "$name"; then continue 2; fi
         done

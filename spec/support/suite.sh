@@ -61,4 +61,5 @@ fi
 printf '   %s passed, %s failed' "$passed" "$failed"
 [ "$skipped" -eq 0 ] || printf ', %s skipped' "$skipped"
 echo "   [$took_s s]"
+sed -n 's/^#: skipped: /   skipped: /p' "$log" | sort -u
 [ "$failed" -eq 0 ]

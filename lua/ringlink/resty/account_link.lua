@@ -13,7 +13,6 @@ local check = require "ringlink.check"
 local csrf = require "ringlink.resty.csrf"
 local errors = require "ringlink.errors"
 local form = require "ringlink.resty.form"
-local gate = require "ringlink.resty.gate"
 local grants = require "ringlink.grants"
 local outcomes = require "ringlink.resty.outcomes"
 local reply = require "ringlink.resty.reply"
@@ -40,9 +39,7 @@ local page = visit.page
 
 local function pass(here, name, who)
   local limits = check.options("account_link: limits", here.options.limits, { "open", "link" })
-  local app = here.app
-  return gate.pass(app.board, app.client.clock.monotonic_ms(), app.name .. "/" .. name,
-    limits[name] or LIMITS[name], who)
+  return visit.pass(here, name, limits[name] or LIMITS[name], who)
 end
 
 local function failed(here, err, view)
@@ -106,7 +103,7 @@ end
 local function find_user(here, ticket)
   local user, sign_in = visitor.ask(here.options, address_of(here, ticket.id))
   if user then return user end
-  return nil, sign_in and reply.see(sign_in) or page(here, "sign_in")
+  return nil, sign_in and reply.see(sign_in) or page(here, "sign_in", { reopen = address_of(here, ticket.id) })
 end
 
 local function view_of(here, ticket, user)
@@ -162,7 +159,9 @@ local function connect(here)
   if visit.is_foreign(here) or not csrf.matches(view.csrf, fields.csrf) then
     return page(here, "forged", { reopen = view.reopen })
   end
-  if not pass(here, "link", grants.user_tag(here.app.client, user.id)) then return page(here, "busy") end
+  if not pass(here, "link", grants.user_tag(here.app.client, user.id)) then
+    return page(here, "busy", { reopen = view.reopen })
+  end
   return used(here, ticket, user, "already") or link(here, ticket, user)
 end
 

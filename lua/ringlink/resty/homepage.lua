@@ -7,6 +7,7 @@ local apps = require "ringlink.resty.apps"
 local check = require "ringlink.check"
 local csrf = require "ringlink.resty.csrf"
 local form = require "ringlink.resty.form"
+local grants = require "ringlink.grants"
 local homepage_pages = require "ringlink.resty.homepage_pages"
 local reply = require "ringlink.resty.reply"
 local visit = require "ringlink.resty.visit"
@@ -14,10 +15,12 @@ local visitor = require "ringlink.resty.visitor"
 
 local M = { name = "homepage" }
 
-local OPTIONS = { "app", "authenticate", "pages", "policy", "label", "continue_url", "sign_in_origins" }
+local OPTIONS = { "app", "authenticate", "pages", "policy", "label", "continue_url", "sign_in_origins", "limits" }
 local BODY_BYTES_MAX = 4096
 local LINKS_MAX = 50
-local PROBLEM = "That did not work just now. Nothing was changed; please try again in a moment."
+local ACT_LIMIT = { each = { count = 10, window_s = 10 } }       -- each is a call to Ring
+local TROUBLE = "That did not work just now. Please try again in a moment."
+local REFUSED = "That did not work. Below you see how the connection stands now."
 
 local OWN = { home = homepage_pages.home, forget = homepage_pages.forget }
 
@@ -40,11 +43,18 @@ local function link_of(here, user, account)
     csrf = csrf.token(here.app.client, user, "homepage:" .. tostring(account.id)) }
 end
 
+-- Those that are not linked yet come last.
+local function is_older(a, b)
+  if a.linked_ms ~= b.linked_ms then return (a.linked_ms or math.huge) < (b.linked_ms or math.huge) end
+  return a.csrf < b.csrf
+end
+
 local function links_of(here, user)
   local links = {}
   for account in here.app.client:accounts({ user = user.id }) do
     if #links < LINKS_MAX then links[#links + 1] = link_of(here, user, account) end
   end
+  table.sort(links, is_older)
   return links
 end
 
@@ -56,9 +66,9 @@ local function without_handles(links)
   return shown
 end
 
-local function home(here, user, problem)
+local function home(here, user, problem, status)
   return page(here, "home", { identifier = user.shown, links = without_handles(links_of(here, user)),
-    problem = problem, status = problem and 503 or nil })
+    problem = problem, status = status })
 end
 
 local OPERATIONS = {
@@ -66,6 +76,11 @@ local OPERATIONS = {
   resume = function(client, account) return client:complete(account) end,
   forget_now = function(_, account) return account:forget({ notify = true }) end,
 }
+
+local function pass(here, user)
+  local limits = check.options("homepage: limits", here.options.limits, { "act" })
+  return visit.pass(here, "act", limits.act or ACT_LIMIT, grants.user_tag(here.app.client, user.id))
+end
 
 local function find(links, token)
   for _, link in ipairs(links) do
@@ -83,10 +98,12 @@ local function act(here, user)
   if fields["do"] == "forget" then return page(here, "forget", { link = { csrf = link.csrf } }) end
   local operation = OPERATIONS[fields["do"]]
   if not operation then return page(here, "broken", {}) end
+  if not pass(here, user) then return page(here, "busy", { reopen = here.request.path }) end
   local done, err = operation(here.app.client, link.account)
   if done then return reply.see(here.request.path) end
   apps.note_failure(here.app, "homepage", err)
-  return home(here, user, PROBLEM)
+  if err.retryable then return home(here, user, TROUBLE, 503) end
+  return home(here, user, REFUSED, 409)
 end
 
 local METHODS = { GET = home, HEAD = home, POST = act }
@@ -102,7 +119,7 @@ function M.handle(app, request, options)
   local method = METHODS[request.method]
   if not method then return reply.method_not_allowed("GET, HEAD, POST") end
   local user, sign_in = visitor.ask(here.options, request.path)
-  if not user then return sign_in and reply.see(sign_in) or page(here, "sign_in", {}) end
+  if not user then return sign_in and reply.see(sign_in) or page(here, "sign_in", { reopen = request.path }) end
   return method(here, user)
 end
 

@@ -13,9 +13,9 @@ local MONTHS = { "January", "February", "March", "April", "May", "June", "July",
 
 local CARD = [[
 <section class="card" aria-labelledby="{id}">
-<h2 id="{id}">{{heading}}</h2>
+<h2 id="{id}">{heading}</h2>
 <p><span class="state {tone}">{state}</span></p>
-<p>{says}{{since}}</p>
+<p>{{says}}{{since}}</p>
 {{actions}}
 </section>]]
 
@@ -23,7 +23,7 @@ local BUTTON = [[
 <form method="post" action="{action}">
 <input type="hidden" name="csrf" value="{csrf}">
 <input type="hidden" name="do" value="{operation}">
-<button class="{class}">{words}</button>
+<button class="{class}"{{about}}>{words}</button>
 </form>]]
 
 local EMPTY = [[
@@ -49,16 +49,18 @@ start in the Ring app.</p>
 local HEAD = [[
 <section class="card"><h1>Ring and {label}</h1><p>Signed in as {{who}}.</p>{{problem}}</section>]]
 
---- What a link's state means for its user: words, colour, what can be done.
----@type table<string, { state: string, tone: string, says: string, operations: string[] }>
+--- What a link's state means for its user: words (markup, with {label}), colour, what can be done.
+---@type table<string, { state: string, tone: string, says: string, is_over: boolean?, operations: string[] }>
 M.STATES = {
   completed = { state = "Connected", tone = "good", says = "The connection works.",
     operations = { "pause", "forget" } },
-  paused = { state = "Paused", tone = "warn", says = "Nothing is sent until you resume.",
+  paused = { state = "Paused", tone = "warn", says = "Ring sends nothing to {label} until you resume.",
     operations = { "resume", "forget" } },
-  pending = { state = "Being set up", tone = "warn", says = "This is not finished yet.", operations = { "forget" } },
-  relink = { state = "Needs your attention", tone = "bad",
-    says = "Ring has ended the connection. Remove the app in the Ring app and add it again.",
+  pending = { state = "Being set up", tone = "warn", operations = { "forget" },
+    says = "This is not finished yet, and we keep trying. You can also open {label} in the Ring app and tap "
+      .. "<strong>Sign In</strong> once more." },
+  relink = { state = "Needs your attention", tone = "bad", is_over = true,
+    says = "Ring has ended the connection. Remove {label} in the Ring app and add it again.",
     operations = { "forget" } },
 }
 
@@ -68,10 +70,10 @@ local BUTTONS = {
   forget_now = { words = "Yes, disconnect", class = "danger" },
 }
 
-local function button(view, link, operation)
+local function button(view, link, operation, id)
   local spec = BUTTONS[operation]
   return html.fill(BUTTON, { action = view.action, csrf = link.csrf, operation = operation, class = spec.class,
-    words = spec.words })
+    words = spec.words, about = id and html.fill(' aria-describedby="{id}"', { id = id }) or "" })
 end
 
 local function date(ms)
@@ -79,12 +81,23 @@ local function date(ms)
   return ("%d %s %d"):format(t.day, MONTHS[t.month], t.year)
 end
 
+local function since(spec, link)
+  if spec.is_over or not link.linked_ms then return "" end
+  return html.fill(" Connected since {date}.", { date = date(link.linked_ms) })
+end
+
+-- The name that the Ring app shows, where it is not the one above.
+local function shown_as(view, link)
+  if not link.identifier or link.identifier == view.identifier then return "" end
+  return " The Ring app shows it as " .. html.identity(link.identifier) .. "."
+end
+
 local function card(view, link, number)
-  local spec, buttons = M.STATES[link.state], {}
-  for i, operation in ipairs(spec.operations) do buttons[i] = button(view, link, operation) end
-  return html.fill(CARD, { id = "link-" .. number, tone = spec.tone, state = spec.state, says = spec.says,
-    heading = link.identifier and html.identity(link.identifier) or "Your Ring account",
-    since = link.linked_ms and html.fill(" Connected since {date}.", { date = date(link.linked_ms) }) or "",
+  local spec, buttons, id = M.STATES[link.state], {}, "link-" .. number
+  for i, operation in ipairs(spec.operations) do buttons[i] = button(view, link, operation, id) end
+  return html.fill(CARD, { id = id, tone = spec.tone, state = spec.state, says = html.fill(spec.says, view),
+    heading = #view.links > 1 and "Ring account " .. number or "Your Ring account",
+    since = since(spec, link) .. shown_as(view, link),
     actions = '<div class="actions row">' .. table.concat(buttons) .. "</div>" })
 end
 

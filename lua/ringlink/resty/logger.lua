@@ -1,6 +1,15 @@
 --- Where ringlink's log lines go when the partner names no `log`: nginx's error log.
+--
+-- Never as a request's line, as ngx.log would write it: nginx puts the request after those, and addresses
+-- hold the Token Exchange URL's secret and Ring's nonces.
+
+local C = require("ffi").C
+
+require "ngx.errlog"                             -- declares what is called below
 
 local M = {}
+
+local NO_REQUEST = nil
 
 local LEVELS = { debug = ngx.DEBUG, info = ngx.INFO, warn = ngx.WARN, error = ngx.ERR }
 
@@ -20,7 +29,8 @@ function M.write(level, message, fields)
   for _, name in ipairs(names_of(fields)) do
     parts[#parts + 1] = (" %s=%s"):format(name, tostring(fields[name]))
   end
-  ngx.log(LEVELS[level] or ngx.ERR, (table.concat(parts):gsub("%c", " ")))
+  local line = table.concat(parts):gsub("%c", " ")
+  C.ngx_http_lua_ffi_raw_log(NO_REQUEST, LEVELS[level] or ngx.ERR, line, #line)
 end
 
 return M

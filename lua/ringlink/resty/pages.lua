@@ -28,7 +28,7 @@ local FRAME = [[
 </head>
 <body>
 <div class="page {layout}">
-<p class="brand">{brand}</p>
+<header class="brand">{brand}</header>
 <main>
 {{body}}
 </main>
@@ -62,6 +62,8 @@ local START_AGAIN = "<p>Open {label} in the Ring app and tap <strong>Sign In</st
 ---@field icon string
 ---@field text string      a template
 ---@field button string?   the form's: without one there is no form
+---@field reopen string?   words of the link to the same attempt
+---@field change string?   words of the link to `sign_out_url`
 ---@field leave string?    words of the link to `continue_url`
 ---@field note string?
 
@@ -77,17 +79,18 @@ local PAGES = {
   already = { title = "Ring is already connected", icon = "check", tone = "good", leave = "Continue",
     text = "<p>This was done before; there is nothing left to do here. You can go back to the Ring app.</p>" },
   expired = { title = "This link has expired", icon = "clock", tone = "warn",
-    text = "<p>For your safety it works for ten minutes only, and once.</p>" .. START_AGAIN },
+    text = "<p>For your safety it works only once, and for ten minutes.</p>" .. START_AGAIN },
   elsewhere = { title = "This link belongs to another browser", icon = "clock", tone = "warn",
-    text = [[<p>It was opened before, somewhere else, or this browser refuses cookies; this page needs one to know
-      you again.</p>]] .. START_AGAIN },
+    text = "<p>It was opened in another browser, or this one keeps no cookies; then allow them for this page.</p>"
+      .. START_AGAIN },
   no_match = { title = "Ring is not ready yet", icon = "clock", tone = "warn", button = "Try again",
     leave = "Not now",
-    text = "<p>We have not heard from Ring about your account so far. That mostly takes a few seconds.</p>",
+    text = "<p>Ring has not told us about your account yet. That usually takes a few seconds.</p>",
     note = "Still the same after a minute? Open {label} in the Ring app and tap Sign In once more." },
-  held = { title = "This Ring account is connected already", icon = "person", tone = "warn", leave = "Go back",
+  held = { title = "This Ring account is connected already", icon = "person", tone = "warn",
+    change = "Use another account", leave = "Go back",
     text = [[<p>It belongs to another account at {label}. Sign in with that one, or disconnect Ring there
-      first.</p>{{other_user}}]] },
+      first.</p>]] },
   declined = { title = "Ring was not connected", icon = "alert", tone = "warn", leave = "Go back",
     text = "<p>{label} does not connect this account. Nothing was changed.</p>" },
   unfinished = { title = "Almost there", icon = "clock", tone = "warn", button = "Try again", leave = "Not now",
@@ -98,15 +101,15 @@ local PAGES = {
   trouble = { title = "That did not work just now", icon = "alert", tone = "warn", button = "Try again",
     leave = "Not now", text = "<p>Nothing is lost. Please wait a moment and try again.</p>" },
   failed = { title = "Something went wrong here", icon = "alert", tone = "bad", leave = "Go back",
-    text = "<p>It is not your fault, and it has been written down. Please try again later.</p>" },
+    text = "<p>This is our mistake, not yours, and it has been reported. Please try again later.</p>" },
   broken = { title = "This link is not complete", icon = "alert", tone = "warn", leave = "Go back",
     text = START_AGAIN },
-  forged = { title = "This page is out of date", icon = "alert", tone = "warn", leave = "Go back",
-    text = "<p>You may have signed in or out since it was opened. Nothing was changed.</p>{{reopen}}" },
-  sign_in = { title = "Please sign in first", icon = "person", leave = "Go back",
+  forged = { title = "This page is out of date", icon = "alert", tone = "warn", reopen = "Open it again",
+    leave = "Go back", text = "<p>You may have signed in or out since it was opened. Nothing was changed.</p>" },
+  sign_in = { title = "Please sign in first", icon = "person", reopen = "I have signed in", leave = "Go back",
     text = "<p>Sign in to {label}, then come back to this page.</p>" },
-  busy = { title = "Too many tries", icon = "clock", tone = "warn",
-    text = "<p>Please wait a minute and try again.</p>" },
+  busy = { title = "Too many tries", icon = "clock", tone = "warn", reopen = "Try again",
+    text = "<p>Please wait a minute before you try again.</p>" },
 }
 
 local function who(view)
@@ -122,17 +125,24 @@ local function pieces(view)
   local other = link(view.sign_out_url, "Use another account", "other")
   return setmetatable({
     who = who(view), other_user = other ~= "" and "<p>" .. other .. "</p>" or "",
-    reopen = view.reopen and "<p>" .. link(view.reopen, "Open it anew", "other") .. "</p>" or "",
   }, { __index = view })
 end
 
+local function form(spec, view)
+  if not (spec.button and view.csrf) then return nil end
+  return html.fill(FORM, { action = view.action, attempt = view.attempt, csrf = view.csrf, button = spec.button })
+end
+
+-- The first of them is what most people want.
 local function actions(spec, view)
-  local form = spec.button and view.csrf and html.fill(FORM, { action = view.action, attempt = view.attempt,
-    csrf = view.csrf, button = spec.button }) or ""
-  local main = form == "" and "button main" or "button"
-  local leave = spec.leave and link(view.continue_url, spec.leave, main) or ""
-  if form == "" and leave == "" then return "" end
-  return '<div class="actions">' .. form .. leave .. "</div>"
+  local parts = { form(spec, view) }
+  local function add(url, words)
+    if url and words then parts[#parts + 1] = link(url, words, #parts == 0 and "button main" or "button") end
+  end
+  add(view.reopen, spec.reopen)
+  add(view.sign_out_url, spec.change)
+  add(view.continue_url, spec.leave)
+  return #parts > 0 and '<div class="actions">' .. table.concat(parts) .. "</div>" or ""
 end
 
 local function card(spec, view)

@@ -6,13 +6,13 @@ local html = require "ringlink.resty.html"
 
 local M = {}
 
-local WIDTH, HEIGHT, BASE, TOP = 360, 130, 108, 18
+local WIDTH, HEIGHT, BASE, TOP = 360, 134, 112, 22
 local LABEL_EVERY = 6
 
 local SVG = [[
 <svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{words}">
 {{bars}}<line class="axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>
-<text x="0" y="11">{most}</text>
+<text x="0" y="13">{most}</text>
 {{labels}}</svg>]]
 local BAR = '<rect class="{class}" x="{x}" y="{y}" width="{width}" height="{height}"/>\n'
 local LABEL = '<text x="{x}" y="{y}" text-anchor="{anchor}">{words}</text>\n'
@@ -53,7 +53,7 @@ function M.columns(columns, options)
   local step, labels = WIDTH / #columns, {}
   for i = 1, #columns, LABEL_EVERY do labels[#labels + 1] = label(i, step, options.name(i), #columns) end
   return html.fill(SVG, { width = WIDTH, height = HEIGHT, base = BASE, words = options.words,
-    most = "most: " .. most(columns),
+    most = ("at most %d an hour"):format(most(columns)),
     bars = bars(columns, step, options.late), labels = table.concat(labels) })
 end
 

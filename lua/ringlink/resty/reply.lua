@@ -50,7 +50,8 @@ end
 function M.page(status, html, policy)
   return with_headers(status, "text/html; charset=utf-8", html, {
     ["Content-Security-Policy"] = policy, ["X-Frame-Options"] = "DENY",
-    ["Cross-Origin-Opener-Policy"] = "same-origin", ["X-Robots-Tag"] = "noindex",
+    ["Cross-Origin-Opener-Policy"] = "same-origin", ["Cross-Origin-Resource-Policy"] = "same-origin",
+    ["X-Robots-Tag"] = "noindex",
   })
 end
 

@@ -23,7 +23,7 @@ local FIGURE = "<div><dt>{name}</dt><dd>{value}</dd></div>"
 local PLOT = '<section class="card"><h2>{title}</h2><figure><figcaption>{says}</figcaption>{{svg}}</figure></section>'
 local FAILURES = '<section class="card full"><h2>Recent failures</h2>{{list}}</section>'
 local FAILURE = [[
-<li><h3>{code}</h3><p class="quiet"><time>{at}</time>, {place}</p><p>{meaning}.</p><p>{advice}.</p></li>]]
+<li><h3>{code}</h3><p class="quiet"><time>{at}</time>, {place}{times}</p><p>{meaning}.</p><p>{advice}.</p></li>]]
 
 local function time_text(ms)
   return os.date("!%Y-%m-%d %H:%M:%S", math.floor(ms / 1000))
@@ -80,9 +80,9 @@ end
 
 local function plots(taken)
   if taken.sampled == 0 then return "" end
-  return plot_card("Age of tokens", ("Hours since their tokens came, of %d completed links."):format(taken.sampled),
+  return plot_card("Age of tokens", ("Hours since their tokens came; completed links: %d."):format(taken.sampled),
       taken.ages)
-    .. plot_card("Next refreshes", ("Hours until they are due; %d are overdue."):format(taken.overdue), taken.due)
+    .. plot_card("Next refreshes", ("Hours until they are due; overdue: %d."):format(taken.overdue), taken.due)
 end
 
 -- What keeps all accounts fresh.
@@ -130,12 +130,31 @@ local function place_of(entry)
   return entry.status and ("%s (%d)"):format(place, entry.status) or place
 end
 
+-- What failed again and again is one entry: the newest, with how often and since when.
+local function grouped(list)
+  local groups, by_kind = {}, {}
+  for _, entry in ipairs(list) do
+    local kind = entry.code .. "|" .. place_of(entry)
+    local group = by_kind[kind]
+    if not group then
+      group = { entry = entry, count = 0 }
+      by_kind[kind], groups[#groups + 1] = group, group
+    end
+    group.count, group.since_ms = group.count + 1, entry.at_ms
+  end
+  return groups
+end
+
+local function failure(group)
+  local entry = group.entry
+  return html.fill(FAILURE, { at = time_text(entry.at_ms), code = entry.code, place = place_of(entry),
+    times = group.count > 1 and (", %d times since %s"):format(group.count, time_text(group.since_ms)) or "",
+    meaning = sentence(entry.meaning), advice = sentence(entry.advice) })
+end
+
 local function failures_card(app)
   local items = {}
-  for i, entry in ipairs(failures.list(app.board, app.name)) do
-    items[i] = html.fill(FAILURE, { at = time_text(entry.at_ms), code = entry.code, place = place_of(entry),
-      meaning = sentence(entry.meaning), advice = sentence(entry.advice) })
-  end
+  for i, group in ipairs(grouped(failures.list(app.board, app.name))) do items[i] = failure(group) end
   local list = #items > 0 and '<ol class="failures">' .. table.concat(items) .. "</ol>" or "<p>None.</p>"
   return html.fill(FAILURES, { list = list })
 end

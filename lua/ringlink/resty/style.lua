@@ -62,7 +62,8 @@ li { margin: 0 0 .35rem; }
 .wide main { max-width: 68rem; display: grid; gap: 1rem; }
 .wide .card { min-width: 0; }
 .wide .card + .card { margin-top: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem; margin: 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(8.75rem, 100%), 1fr)); gap: .75rem;
+  margin: 0; }
 .figures div { padding: .65rem .85rem; background: var(--paper); border-radius: .65rem; min-width: 0; }
 .figures dt { color: var(--quiet); font-size: .9rem; }
 .figures dd { margin: 0; font-size: 1.4rem; font-weight: 600; font-variant-numeric: tabular-nums; }
@@ -78,15 +79,16 @@ figcaption { color: var(--quiet); font-size: .95rem; margin-bottom: .5rem; }
 .plot .bar { fill: var(--accent); }
 .plot .late { fill: var(--bad); }
 .plot .axis { stroke: var(--line); }
-.plot text { fill: var(--quiet); font-size: 11px; }
+.plot text { fill: var(--quiet); font-size: 15px; }
 @media (min-width: 40rem) {
   .page { padding: 3.5rem 1.5rem; }
   .card { padding: 2rem; }
+  .plot text { font-size: 11px; }
   .actions.row { flex-direction: row; flex-wrap: wrap; }
   .actions.row > * { flex: 1 1 8rem; width: auto; }
 }
 @media (min-width: 60rem) {
-  .wide main { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); align-items: start; }
+  .wide main { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
   .wide .full { grid-column: 1 / -1; }
 }
 @media (prefers-reduced-motion: no-preference) {

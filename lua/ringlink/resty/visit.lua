@@ -2,6 +2,7 @@
 
 local apps = require "ringlink.resty.apps"
 local errors = require "ringlink.errors"
+local gate = require "ringlink.resty.gate"
 local outcomes = require "ringlink.resty.outcomes"
 local pages = require "ringlink.resty.pages"
 local reply = require "ringlink.resty.reply"
@@ -24,7 +25,14 @@ local function report(visit, name)
 end
 
 local function add_common(view, options)
-  view.label, view.continue_url, view.sign_out_url = options.label or LABEL, options.continue_url, options.sign_out_url
+  view.label, view.continue_url = options.label or LABEL, options.continue_url
+end
+
+-- A function is told where the next user should come back to.
+local function sign_out_url(visit, view)
+  local url = visit.options.sign_out_url
+  if type(url) ~= "function" then return url end
+  return url(view.reopen or visit.request.path)
 end
 
 --- Answers with a page.
@@ -35,10 +43,21 @@ end
 function M.page(visit, name, view)
   view = view or {}
   add_common(view, visit.options)
-  view.action = visit.request.path
+  view.action, view.sign_out_url = visit.request.path, sign_out_url(visit, view)
   visit.app.tally:add("pages|" .. name)
   return reply.page(view.status or outcomes.STATUS[name], pages.render(name, view, {
     pages = visit.options.pages, policy = visit.options.policy, own = visit.own[name], report = report(visit, name) }))
+end
+
+--- Counts one try of somebody's and says whether it may go on.
+---@param visit ringlink.Visit
+---@param what string names the limit
+---@param limits table see gate.lua
+---@param who string
+---@return boolean
+function M.pass(visit, what, limits, who)
+  local app = visit.app
+  return gate.pass(app.board, app.client.clock.monotonic_ms(), app.name .. "/" .. what, limits, who)
 end
 
 --- Whether a page of another site made the browser send this. Browsers that say nothing of it are held

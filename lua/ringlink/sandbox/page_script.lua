@@ -116,6 +116,7 @@ function fill(id, rows, cells) {
     body.append(line);
   }
   find(id + "-none").hidden = rows.length > 0;
+  body.closest(".scroll").hidden = rows.length === 0;
 }
 const clockText = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 19) + " UTC";
 const tried = (one) => one.attempts.map((attempt) => attempt.status || attempt.error).join(", ");

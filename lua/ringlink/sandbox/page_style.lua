@@ -20,7 +20,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .account { border-top: 1px solid var(--line); padding: 1rem 0 0; margin: 1rem 0 0; }
 .account:first-child { border: 0; padding: 0; margin: 0; }
 .row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .5rem 0; }
-label { display: inline-flex; gap: .5rem; align-items: center; min-height: 2.75rem; }
+label { display: inline-flex; flex-wrap: wrap; max-width: 100%; gap: .5rem; align-items: center; min-height: 2.75rem; }
 input[type=checkbox] { width: 1.25rem; height: 1.25rem; accent-color: var(--accent); }
 input[type=text], input[type=password], input[type=number], select { font: inherit; color: inherit;
   background: var(--card); border: 1px solid var(--quiet); border-radius: .5rem; padding: .5rem .6rem;
