@@ -309,6 +309,12 @@ describe("the metrics", function()
     assert.equal(1, value("ringlink_links_total", 'ringlink_links_total{app="default",outcome="completed"}'))
     assert.equal(1, value("ringlink_accounts", 'ringlink_accounts{app="default",state="completed"}'))
     assert.equal("counter", read.ringlink_calls_total.kind)
+    for _, place in ipairs { "queued", "at_work", "done" } do
+      for _, thread in ipairs { "transport", "store" } do
+        local labels = ('{app="default",thread="%s",place="%s"}'):format(thread, place)
+        assert.equal(0, value("ringlink_queue_length", "ringlink_queue_length" .. labels))
+      end
+    end
     local metric = "ringlink_call_duration_seconds"
     assert.equal("histogram", read[metric].kind)
     for _, le in ipairs { "0.025", "+Inf" } do
@@ -401,6 +407,16 @@ describe("the status page", function()
         assert.truthy(body:lower():find(require("ringlink.resty.html").escape(entry.cure):lower(), 1, true))
       end
     end
+  end)
+
+  it("says once what failed again and again", function()
+    local err = errors.new("timeout", { stage = "confirm" })
+    for _ = 1, 3 do apps.note_failure(app, "link", err) end
+    apps.note_failure(app, "link", errors.new("timeout", { stage = "complete" }))
+    local body = page()
+    assert.equal(2, select(2, body:gsub("<h3>timeout</h3>", "")))
+    assert.equal(1, select(2, body:gsub("link, confirm, 3 times since", "")))
+    assert.falsy(body:find("link, complete, ", 1, true))
   end)
 
   it("says when nothing failed", function()

@@ -170,6 +170,15 @@ describe("a client's figures", function()
     assert.equal(2, gauges.calls_in_flight)
     assert.equal(3, counts.reused)
   end)
+
+  it("tell how long the queues of the threads are, 0 where there is none", function()
+    local app = app_of({}, {}, { queued = 7, at_work = 5, done = 3 })
+    figures.collect(app, "1")
+    local _, gauges = app.tally:read()
+    assert.same({ 7, 5, 3, 0, 0, 0 }, { gauges["queues|transport|queued"], gauges["queues|transport|at_work"],
+      gauges["queues|transport|done"], gauges["queues|store|queued"], gauges["queues|store|at_work"],
+      gauges["queues|store|done"] })
+  end)
 end)
 
 describe("the last failures", function()

@@ -80,6 +80,13 @@ describe("a worker", function()
       worker:close()
     end)
 
+    it("can be rung by the loop itself", function()
+      loop.wake:ring()
+      assert.equal(1, loop:read(10))
+      loop.wake:close()
+      loop.wake:ring()
+    end)
+
     it("must be one", function()
       assert.has_error(function() core.transport_worker({}) end)
       assert.has_error(function() core.store_worker({ path = "x", client_id = "a" }, {}) end)
@@ -101,7 +108,10 @@ describe("a worker", function()
         { method = "HEAD", url = server.url } }) do
         assert.same(settled(transfers.call(direct, server, request)), settled(loop:call(worker, request, server)))
       end
-      assert.same(direct:stats(), worker:stats())
+      local counts = worker:stats()
+      assert.same({ 0, 0, 0 }, { counts.queued, counts.at_work, counts.done })
+      counts.queued, counts.at_work, counts.done = nil, nil, nil
+      assert.same(direct:stats(), counts)
       local nowhere = { method = "GET", url = "http://127.0.0.1:" .. raw_server.free_port() }
       local expected = settled(transfers.call(direct, nil, nowhere))
       local got = settled(loop:call(worker, nowhere))
@@ -275,6 +285,16 @@ describe("a worker", function()
       assert.same({ nil, "busy", "the queue is full" }, { worker:scrub() })
       loop:await(worker, first)
       assert.truthy(worker:scrub())
+    end)
+
+    it("says how many jobs were started and where those are that nobody took", function()
+      local worker = loop:store(settings())
+      assert.same({ started = 0, queued = 0, at_work = 0, done = 0 }, worker:stats())
+      for _ = 1, 3 do worker:start(ROW) end
+      worker:close()
+      assert.same({ started = 3, queued = 0, at_work = 0, done = 3 }, worker:stats())
+      worker:take()
+      assert.equal(2, worker:stats().done)
     end)
 
     it("scrubs", function()

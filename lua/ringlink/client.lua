@@ -370,13 +370,15 @@ function Client:reseal(progress)
 end
 
 --- Counts since the client was made: calls by stage and outcome, how long answers took by stage,
---- connections.
----@return { calls: table<string, integer>, times: table<string, ringlink.Histogram>, transport: table }
+--- connections; and how long the queues of the threads are, where there are any.
+---@return { calls: table<string, integer>, times: table<string, ringlink.Histogram>, transport: table,
+--- store: table }
 function Client:metrics()
   local calls = {}
   for name, count in pairs(self.calls) do calls[name] = count end
   return { calls = calls, times = histogram.copy(self.times),
-    transport = self.transport and self.transport:stats() or {} }
+    transport = self.transport and self.transport:stats() or {},
+    store = self.store.stats and self.store:stats() or {} }
 end
 
 -- A section that ends may be followed by the next one of the same flow.

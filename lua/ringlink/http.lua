@@ -120,10 +120,18 @@ local function decode_json(call, result)
   if call.accept or kind:find("json", 1, true) then result.json = json.decode(result.body) end
 end
 
+local function is_success(result)
+  return result.status ~= nil and result.status >= 200 and result.status < 300
+end
+
 -- An answer of 200 that cannot be read was lost as surely as one that never came.
 local function unreadable(call, result)
-  local status = result.status
-  return status and status >= 200 and status < 300 and call.accept and not call.accept(result)
+  return is_success(result) and call.accept and not call.accept(result)
+end
+
+-- A success is not repeated: nothing has to be left to chance.
+local function chance(client, result)
+  return is_success(result) and not result.error and 0 or client:random_unit()
 end
 
 local function decide(client, call, result, state)
@@ -136,7 +144,7 @@ local function decide(client, call, result, state)
     attempts = state.attempts, lost = state.lost, attempts_max = client.options.max_attempts,
     elapsed_ms = client.clock.monotonic_ms() - state.started_ms,
     deadline_ms = call.deadline_ms - state.started_ms,
-    retry_after_ms = state.retry_after_ms, final = device_offline(result), random = client:random_unit(),
+    retry_after_ms = state.retry_after_ms, final = device_offline(result), random = chance(client, result),
   })
 end
 

@@ -174,10 +174,15 @@ void await_taken(stage *s, size_t count) {
     assert_int_equal(s->bench.taken, count);
 }
 
+size_t pending(const stage *s) {
+    const rlk_worker_lengths lengths = rlk_worker_count(s->worker);
+    return lengths.queued + lengths.at_work;
+}
+
 void await_pending(stage *s, size_t count) {
-    for (int i = 0; i < PATIENCE_MS && rlk_worker_pending(s->worker) != count; i++)
+    for (int i = 0; i < PATIENCE_MS && pending(s) != count; i++)
         rlk_clock_sleep_ms(TURN_MS);
-    assert_int_equal(rlk_worker_pending(s->worker), count);
+    assert_int_equal(pending(s), count);
 }
 
 void hold_turns(stage *s) {

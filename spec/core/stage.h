@@ -64,6 +64,7 @@ task next_done(stage *s);
 
 /* Until a turn has seen so many items; until so many are not done. */
 void await_taken(stage *s, size_t count);
+size_t pending(const stage *s);
 void await_pending(stage *s, size_t count);
 
 /* Keeps the thread from its next turn; await_gate returns when it takes nothing any more. */

@@ -45,7 +45,7 @@ static void what_goes_in_comes_out_once_in_order(void **state) {
             assert_int_equal(t.outcome, WORKED_ON);
         }
         assert_null(rlk_worker_peek(s.worker));
-        assert_int_equal(rlk_worker_pending(s.worker), 0);
+        assert_int_equal(pending(&s), 0);
         assert_int_equal(rlk_worker_submitted(s.worker), QUEUE_MAX);
         stage_close(&s);
     }
@@ -175,7 +175,7 @@ static void what_is_at_work_can_be_cancelled(void **state) {
         assert_true(t.number == 2 || t.number == 4);
         assert_int_equal(t.outcome, CANCELLED);
     }
-    assert_int_equal(rlk_worker_pending(s.worker), 3);
+    assert_int_equal(pending(&s), 3);
     s.bench.holds = false;
     wake_engine(&s);
     for (int n = 1; n <= 5; n += 2) {
@@ -183,6 +183,39 @@ static void what_is_at_work_can_be_cancelled(void **state) {
         assert_int_equal(t.number, n);
         assert_int_equal(t.outcome, WORKED_ON);
     }
+    stage_close(&s);
+}
+
+static void assert_lengths(const stage *s, size_t queued, size_t at_work, size_t done) {
+    const rlk_worker_lengths lengths = rlk_worker_count(s->worker);
+    assert_int_equal(lengths.queued, queued);
+    assert_int_equal(lengths.at_work, at_work);
+    assert_int_equal(lengths.done, done);
+}
+
+static void it_says_how_many_are_where(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, &waiting_engine);
+    assert_lengths(&s, 0, 0, 0);
+    s.bench.holds = true;
+    submit(&s, 1);
+    await_taken(&s, 1);
+    hold_turns(&s);
+    submit(&s, 2);
+    await_gate(&s); /* from here on the thread takes nothing */
+    for (int n = 3; n <= 5; n++)
+        submit(&s, n);
+    assert_lengths(&s, 3, 2, 0);
+    assert_true(rlk_worker_cancel(s.worker, 4));
+    assert_lengths(&s, 2, 2, 1);
+    s.bench.holds = false;
+    let_turns_go(&s);
+    wake_engine(&s);
+    await_pending(&s, 0);
+    assert_lengths(&s, 0, 0, 5);
+    next_done(&s);
+    assert_lengths(&s, 0, 0, 4);
     stage_close(&s);
 }
 
@@ -341,8 +374,8 @@ static bool child_finds_nothing(stage *s) {
     task t = {.number = 9};
     const bool good = !rlk_worker_is_ours(s->worker) &&
                       rlk_worker_submit(s->worker, &t.item, &detail) == RLK_E_CLOSED &&
-                      detail != NULL && rlk_worker_peek(s->worker) == NULL &&
-                      rlk_worker_pending(s->worker) == 0 && !rlk_worker_cancel(s->worker, 1);
+                      detail != NULL && rlk_worker_peek(s->worker) == NULL && pending(s) == 0 &&
+                      !rlk_worker_cancel(s->worker, 1);
     rlk_worker *other = NULL;
     rlk_worker_drop(s->worker);
     rlk_worker_close(s->worker);
@@ -422,6 +455,7 @@ int main(void) {
         cmocka_unit_test(a_byte_comes_each_second_from_whoever_lives),
         cmocka_unit_test(a_wake_that_was_closed_does_no_harm),
         cmocka_unit_test(what_is_at_work_can_be_cancelled),
+        cmocka_unit_test(it_says_how_many_are_where),
         cmocka_unit_test(what_waits_is_cancelled_at_once),
         cmocka_unit_test(what_is_done_or_unknown_cannot_be_cancelled),
         cmocka_unit_test(closing_ends_what_is_out_and_it_can_still_be_had),

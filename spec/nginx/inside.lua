@@ -37,7 +37,7 @@ local FILTER_OUT = {
 local EXCLUDED_TAGS = { "tidy", os.getenv("RINGLINK_SPEC_STORE") and "ownstore" }
 
 local ENV = { "PATH", "HOME", "TMPDIR", "RINGLINK_LUA", "RINGLINK_LUAJIT_CPATH", "RINGLINK_NGINX",
-  "RINGLINK_SPEC_STORE" }
+  "RINGLINK_SPEC_STORE", "RINGLINK_SPEC_DATABASES" }
 local LIMIT_S = (tonumber(os.getenv("RINGLINK_SUITE_LIMIT_S")) or 600) - 30    -- before the suite's own
 
 local HTTP = [[

@@ -29,6 +29,17 @@ describe("a worker #network #nginx", function()
     end)
   end
 
+  -- nginx warns of `ngx.sleep(0)`, which looks at no connection in between.
+  it("hands out what is done at once without a pause that holds up its other connections", function()
+    local host, all = stage:start(), {}
+    local account = stage:linked()
+    stage.w:fault { call = "devices", delay_ms = 300, count = 200 }
+    for i = 1, 200 do all[i] = host:start("devices", { account = account }) end
+    for _, ticket in ipairs(all) do assert.equal(2, host:result(ticket).json.count) end
+    assert.falsy(host:log():find("sleep(0)", 1, true))
+    host:stop()
+  end)
+
   it("has one refresh for all who want it at once, whoever asked first", function()
     local host, all = stage:start(), {}
     local account = stage:linked()

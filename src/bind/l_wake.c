@@ -1,7 +1,8 @@
 /* core.wake(): see io/wake.h.
  *
  *   core.wake() -> wake | nil, code, detail
- *   wake:path() -> where to connect | nil;  wake:accept() -> true | nil, code, detail; wake:close()
+ *   wake:path() -> where to connect | nil;  wake:accept() -> true | nil, code, detail
+ *   wake:ring(): a byte, as threads send it;  wake:close()
  *
  * The userdata holds one of the wake's references, the workers theirs; core == NULL means closed.
  */
@@ -47,6 +48,12 @@ static int accept(lua_State *L) {
     return 1;
 }
 
+static int ring(lua_State *L) {
+    const l_wake *w = check_self(L, 1);
+    if (w->core != NULL) rlk_wake_signal(w->core);
+    return 0;
+}
+
 /* close, __gc and __close. */
 static int close_wake(lua_State *L) {
     l_wake *w = check_self(L, 1);
@@ -59,7 +66,7 @@ static int close_wake(lua_State *L) {
 
 void l_wake_register(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"path", path}, {"accept", accept}, {"close", close_wake}, {NULL, NULL}};
+        {"path", path}, {"accept", accept}, {"ring", ring}, {"close", close_wake}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", close_wake}, {"__close", close_wake}, {NULL, NULL}};
     l_newclass(L, L_WAKE_MT, methods, meta);
     lua_pushcfunction(L, new_wake);

@@ -3,6 +3,8 @@
  *   core.store_worker({path=, client_id=, busy_ms=, queue_max=}, wake) -> worker | nil, code,
  * detail worker:start(job) -> ticket | nil, code, detail;  worker:take() -> ticket, result | nil
  *   worker:scrub() -> ticket | nil, code, detail;  worker:close()
+ *   worker:stats() -> {started, queued, at_work, done}: jobs in all, and in each place
+ * (io/worker.h)
  *
  * Options, jobs and results are core.store_sqlite's, one job a call; a scrub's answer is its
  * result's `yes`. What goes wrong with the file is a result. close runs what was started; take
@@ -12,6 +14,7 @@
 #include "bind/l_jobs.h"
 #include "bind/l_util.h"
 #include "bind/l_wake.h"
+#include "bind/l_worker.h"
 #include "io/worker_store.h"
 
 enum { QUEUE_MAX_DEFAULT = 4096, QUEUE_MAX_MAX = 1 << 20 };
@@ -79,6 +82,16 @@ static int take(lua_State *L) {
     return 2;
 }
 
+static int stats(lua_State *L) {
+    const l_worker *w = check_self(L);
+    rlk_worker_lengths lengths = {0, 0, 0};
+    if (w->core != NULL) lengths = rlk_store_worker_lengths(w->core);
+    lua_newtable(L);
+    l_setint(L, "started", w->core != NULL ? rlk_store_worker_started(w->core) : 0);
+    l_set_lengths(L, lengths);
+    return 1;
+}
+
 /* close and __close. */
 static int close_worker(lua_State *L) {
     const l_worker *w = check_self(L);
@@ -95,8 +108,8 @@ static int free_worker(lua_State *L) {
 }
 
 void l_worker_store_register(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"start", start}, {"scrub", scrub}, {"take", take}, {"close", close_worker}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"start", start}, {"scrub", scrub},        {"take", take},
+                                       {"stats", stats}, {"close", close_worker}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", free_worker}, {"__close", close_worker}, {NULL, NULL}};
     l_newclass(L, L_STORE_WORKER_MT, methods, meta);
     lua_pushcfunction(L, new_worker);

@@ -4,13 +4,15 @@
  *   worker:start(request) -> ticket | nil, code, detail;  worker:take() -> ticket, result | nil
  *   worker:cancel(ticket) -> boolean;  worker:stats() -> counts;  worker:close()
  *
- * Options, requests, results and counts are core.transport's; there is no poll. After close, take
+ * Options, requests, results and counts are core.transport's, with the lengths of its queues in
+ * `queued`, `at_work` and `done` (io/worker.h); there is no poll. After close, take
  * still gives what was out: done, or `cancelled`. The userdata owns its worker; core == NULL means
  * that it is no more. The worker's thread sees nothing of Lua. */
 #include "bind/l_core.h"
 #include "bind/l_request.h"
 #include "bind/l_util.h"
 #include "bind/l_wake.h"
+#include "bind/l_worker.h"
 #include "io/worker_transport.h"
 
 typedef struct l_worker {
@@ -72,8 +74,11 @@ static int cancel(lua_State *L) {
 static int stats(lua_State *L) {
     const l_worker *w = check_self(L);
     rlk_transport_stats s = {0, 0, 0, 0};
+    rlk_worker_lengths lengths = {0, 0, 0};
     if (w->core != NULL) s = rlk_transport_worker_counts(w->core);
+    if (w->core != NULL) lengths = rlk_transport_worker_lengths(w->core);
     l_push_stats(L, s);
+    l_set_lengths(L, lengths);
     return 1;
 }
 

@@ -114,6 +114,7 @@ static rlk_err open_multi(rlk_transport *t) {
     t->multi = curl_multi_init();
     if (t->multi == NULL) return RLK_E_NO_MEMORY;
     if (!set_multi(t->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) ||
+        !set_multi(t->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, RLK_TRANSPORT_STREAM_COUNT) ||
         !set_multi(t->multi, CURLMOPT_MAXCONNECTS, RLK_TRANSPORT_CACHE_COUNT_MAX) ||
         !set_multi(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, RLK_TRANSPORT_HOST_COUNT_H2)) {
         return RLK_E_NO_MEMORY;

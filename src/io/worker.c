@@ -32,6 +32,7 @@ struct rlk_worker {
     rlk_items done;
     rlk_item *oldest, *newest; /* all that are out */
     size_t out_count;
+    size_t queued_count;
     size_t done_count;
     int64_t last_ticket;
     bool has_unwanted; /* some item at work was cancelled */
@@ -112,6 +113,7 @@ static void take_queued(rlk_worker *w, rlk_items *backlog) {
         item->state = RLK_ITEM_AT_WORK;
         rlk_items_push(backlog, item);
     }
+    w->queued_count = 0;
 }
 
 /* Takes over what is new; false when the end was called for. */
@@ -263,6 +265,7 @@ static rlk_err enqueue(rlk_worker *w, rlk_item *item, const char **detail) {
     item->state = RLK_ITEM_QUEUED;
     item->unwanted = false;
     rlk_items_push(&w->queued, item);
+    w->queued_count++;
     add_newest(w, item);
     return RLK_OK;
 }
@@ -315,6 +318,7 @@ static void call_off(rlk_worker *w, rlk_item *item, rlk_items *ended) {
         return;
     }
     remove_from(&w->queued, item);
+    w->queued_count--;
     item->state = RLK_ITEM_AT_WORK;
     rlk_items_push(ended, item);
 }
@@ -337,12 +341,15 @@ bool rlk_worker_cancel(rlk_worker *w, int64_t ticket) {
     return true;
 }
 
-size_t rlk_worker_pending(rlk_worker *w) {
-    if (!rlk_worker_is_ours(w)) return 0;
+rlk_worker_lengths rlk_worker_count(rlk_worker *w) {
+    rlk_worker_lengths lengths = {0, 0, 0};
+    if (!rlk_worker_is_ours(w)) return lengths;
     lock(w);
-    const size_t count = w->out_count - w->done_count;
+    lengths.queued = w->queued_count;
+    lengths.done = w->done_count;
+    lengths.at_work = w->out_count - w->queued_count - w->done_count;
     unlock(w);
-    return count;
+    return lengths;
 }
 
 int64_t rlk_worker_submitted(const rlk_worker *w) {

@@ -98,8 +98,14 @@ void rlk_worker_drop(rlk_worker *w);
  * or unknown. */
 bool rlk_worker_cancel(rlk_worker *w, int64_t ticket);
 
-/* How many are not done yet, and how many were submitted at all. */
-size_t rlk_worker_pending(rlk_worker *w);
+/* How many items are out: not taken over by the thread yet, with it, done but not dropped yet. */
+typedef struct rlk_worker_lengths {
+    size_t queued, at_work, done;
+} rlk_worker_lengths;
+
+rlk_worker_lengths rlk_worker_count(rlk_worker *w); /* zeroes in a forked child */
+
+/* How many were submitted at all. */
 int64_t rlk_worker_submitted(const rlk_worker *w);
 
 /* Ends and joins the thread. What was out is done now, one way or another, and can still be handed

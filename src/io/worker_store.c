@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "io/clock.h"
-#include "io/worker.h"
 
 struct rlk_store_worker {
     rlk_alloc alloc;
@@ -239,4 +238,12 @@ const rlk_store_result *rlk_store_worker_peek(rlk_store_worker *w, int64_t *tick
 
 void rlk_store_worker_drop(rlk_store_worker *w) {
     rlk_worker_drop(w->worker);
+}
+
+int64_t rlk_store_worker_started(const rlk_store_worker *w) {
+    return rlk_worker_submitted(w->worker);
+}
+
+rlk_worker_lengths rlk_store_worker_lengths(rlk_store_worker *w) {
+    return rlk_worker_count(w->worker);
 }

@@ -13,6 +13,7 @@
 
 #include "io/store_sqlite.h"
 #include "io/wake.h"
+#include "io/worker.h"
 
 enum { RLK_STORE_WORKER_CLOSE_MS = 1000 };
 
@@ -36,6 +37,10 @@ rlk_err rlk_store_worker_scrub(rlk_store_worker *w, int64_t *ticket, const char 
 /* The oldest completion and its ticket, or NULL. It stays until it is dropped. */
 const rlk_store_result *rlk_store_worker_peek(rlk_store_worker *w, int64_t *ticket);
 void rlk_store_worker_drop(rlk_store_worker *w);
+
+/* How many jobs were started, and how many are where. */
+int64_t rlk_store_worker_started(const rlk_store_worker *w);
+rlk_worker_lengths rlk_store_worker_lengths(rlk_store_worker *w);
 
 /* Runs what was started, closes the file and ends the thread; completions can still be had. Other
  * processes are waited for no longer than RLK_STORE_WORKER_CLOSE_MS from now on, all in all, but a

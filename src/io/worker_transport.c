@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 
 #include "io/transfer_curl.h"
-#include "io/worker.h"
 
 struct rlk_transport_worker {
     rlk_alloc alloc;
@@ -178,10 +177,15 @@ bool rlk_transport_worker_cancel(rlk_transport_worker *w, int64_t ticket) {
 }
 
 rlk_transport_stats rlk_transport_worker_counts(rlk_transport_worker *w) {
+    const rlk_worker_lengths lengths = rlk_worker_count(w->worker);
     return (rlk_transport_stats){
         .started = rlk_worker_submitted(w->worker),
         .reused = atomic_load(&w->reused),
         .connections = atomic_load(&w->connections),
-        .in_flight = (int64_t)rlk_worker_pending(w->worker),
+        .in_flight = (int64_t)(lengths.queued + lengths.at_work),
     };
+}
+
+rlk_worker_lengths rlk_transport_worker_lengths(rlk_transport_worker *w) {
+    return rlk_worker_count(w->worker);
 }

@@ -11,6 +11,7 @@
 
 #include "io/transport_curl.h"
 #include "io/wake.h"
+#include "io/worker.h"
 
 typedef struct rlk_transport_worker rlk_transport_worker;
 
@@ -35,6 +36,7 @@ bool rlk_transport_worker_cancel(rlk_transport_worker *w, int64_t ticket);
 
 /* in_flight counts what is not done yet. */
 rlk_transport_stats rlk_transport_worker_counts(rlk_transport_worker *w);
+rlk_worker_lengths rlk_transport_worker_lengths(rlk_transport_worker *w);
 
 /* Cancels what is not done and ends the thread. Completions can still be had. Idempotent. */
 void rlk_transport_worker_close(rlk_transport_worker *w);

@@ -7,6 +7,7 @@ local histogram = require "ringlink.histogram"
 
 local M = {}
 
+local PLACES = { "queued", "at_work", "done" }
 local STATUSES = {}
 for status in ("200 201 204 206 301 302 303 304 307 308 400 401 403 404 405 408 409 410 413 415 416 422 425 429 "
   .. "500 502 503 504"):gmatch("%d+") do
@@ -35,6 +36,16 @@ local function add_times(sums, times)
   end
 end
 
+-- By the thread and where in its queues; what this process has not got is 0, as after a restart.
+local function gauge_queues(app, worker, metrics)
+  for _, thread in ipairs({ "transport", "store" }) do
+    for _, place in ipairs(PLACES) do
+      local length = metrics[thread] and metrics[thread][place] or 0
+      app.tally:gauge(("queues|%s|%s"):format(thread, place), worker, length)
+    end
+  end
+end
+
 --- Takes over what the client counted and how much is under way.
 ---@param app ringlink.App
 ---@param worker string names this process among its kind
@@ -52,6 +63,7 @@ function M.collect(app, worker)
   end
   app.tally:gauge("calls_in_flight", worker, metrics.transport.in_flight or 0)
   app.tally:gauge("exchanges_in_flight", worker, app.in_flight)
+  gauge_queues(app, worker, metrics)
   app.tally:flush()
 end
 

@@ -31,6 +31,8 @@ local COUNTERS = {
 local GAUGES = {
   { "calls_in_flight", "ringlink_calls_in_flight", "Calls to Ring that are under way.", {} },
   { "exchanges_in_flight", "ringlink_token_exchanges_in_flight", "Exchanges that are under way.", {} },
+  { "queues", "ringlink_queue_length", "What the threads were handed and has not come back, by where it is.",
+    { "thread", "place" } },
   { "leaders", "ringlink_background_leaders", "Processes of this nginx that do the background work.", {} },
 }
 

@@ -174,6 +174,12 @@ function Guard:tally()
   return (call(self, "tally"))
 end
 
+--- How the thread that carries the jobs is doing; nil where there is none. Asks the store itself nothing.
+---@return { started: integer, queued: integer, at_work: integer, done: integer }?
+function Guard:stats()
+  return type(self.inner.stats) == "function" and call(self, "stats") or nil
+end
+
 --- Closes the store; one that was never opened needs no stamp for that.
 function Guard:close()
   return call(self, "close")

@@ -338,6 +338,12 @@ function Store:tally()
   return { states = states, pending = result.value }
 end
 
+--- How the thread that carries the jobs is doing, where one does.
+---@return { started: integer, queued: integer, at_work: integer, done: integer }?
+function Store:stats()
+  return self.db and self.carrier.stats and self.carrier.stats(self.db) or nil
+end
+
 --- Drops what has outlived its time: remembered ids and events that are done.
 ---@param at_ms integer
 ---@return integer pruned

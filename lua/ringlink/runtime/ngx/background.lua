@@ -20,7 +20,8 @@ local visit = require "ringlink.runtime.ngx.visit"
 
 local M = {}
 
-local TURN_S = 0.5                     -- how often it looks whether it may leave
+local TURN_S = 0.2                     -- how often it looks whether it may leave
+local LAST_TURN_S = 0.05               -- the same once the worker is exiting
 local IDLE_MS = 2000                   -- before a VM that may be one request's only is left
 -- nginx runs expired timers in order, so that a handler due now has run before this is over,
 -- however busy the worker is.
@@ -66,19 +67,21 @@ local function close(self, why)
 end
 
 -- A channel that fails is not mended: the next call opens another.
-local function read(self)
-  self.channel:read()
+local function listen(self)
+  self.channel:listen()
   close(self, "the wake socket failed")
 end
 
 local function serve(self)
-  local reader = ngx.thread.spawn(read, self)
+  local listener = ngx.thread.spawn(listen, self)
+  local messenger = ngx.thread.spawn(self.channel.hand_out, self.channel)
   repeat
-    self.labour.wanted:wait(TURN_S)
+    self.labour.wanted:wait(ngx.worker.exiting() and LAST_TURN_S or TURN_S)
     self.labour:hire()
   until may_leave(self)
   close(self, "the worker is exiting")
-  ngx.thread.kill(reader)
+  ngx.thread.kill(listener)
+  ngx.thread.kill(messenger)
   self.labour:dismiss()
 end
 

@@ -20,8 +20,10 @@ local M = {}
 local CONNECT_MS = 5000
 local READ_MS = 24 * 3600 * 1000       -- the beat comes each second, if there is any thread
 local BYTES_MAX = 4096
-local BATCH = 64                       -- results handed out before others get their turn
+local PORTION = 2                      -- results of a carrier that are handed out in one go
+local NEWS_S = 3600
 local WAIT_S, DOUBT_S = 30, 5
+local SPARE_MAX = 256                  -- semaphores kept: making one costs as much as a wait
 local SILENT_MS = 15000
 
 ---@class ringlink.Channel
@@ -30,6 +32,7 @@ local Channel = {}
 Channel.__index = Channel
 
 local records = setmetatable({}, { __mode = "k" })    -- carrier -> { channel, boxes }
+local spare = {}                       -- semaphores whose wait has ended by their post: nobody knows them
 
 --- Opens a channel: the calling light thread's request must outlive it.
 ---@return ringlink.Channel?
@@ -46,7 +49,7 @@ function M.open()
     return nil, problem
   end
   return setmetatable({ wake = wake, socket = socket, beat_ms = core.monotonic_ms(), closed = false,
-    carriers = setmetatable({}, { __mode = "k" }) }, Channel)
+    news = semaphore.new(), carriers = setmetatable({}, { __mode = "k" }) }, Channel)
 end
 
 --- Makes a carrier that speaks through this channel.
@@ -77,22 +80,36 @@ local function list_of(carriers)
   return list
 end
 
-local function empty_queues(self)
-  local count = 0
-  for _, carrier in ipairs(list_of(self.carriers)) do
-    for ticket, result in carrier.take, carrier do
-      deliver(records[carrier].boxes, ticket, result)
-      count = count + 1
-      if count % BATCH == 0 then ngx.sleep(0) end
-    end
+--- Listens until the socket fails, which it does when it is closed.
+function Channel:listen()
+  while self.socket:receiveany(BYTES_MAX) do
+    self.beat_ms = core.monotonic_ms()
+    if self.news:count() < 1 then self.news:post() end
   end
 end
 
---- Reads until the socket fails, which it does when it is closed.
-function Channel:read()
-  while self.socket:receiveany(BYTES_MAX) do
-    self.beat_ms = core.monotonic_ms()
-    empty_queues(self)
+-- From every carrier the same number, so that a full queue of one does not hold up the others.
+local function hand_out_some(self)
+  local is_more = false
+  for _, carrier in ipairs(list_of(self.carriers)) do
+    local boxes = records[carrier].boxes
+    for count = 1, PORTION do
+      local ticket, result = carrier:take()
+      if not ticket then break end
+      deliver(boxes, ticket, result)
+      is_more = is_more or count == PORTION
+    end
+  end
+  return is_more
+end
+
+--- Hands out what is done. Whoever is given something goes on at once, so it is a little at a time, and
+--- the rest once nginx has looked at its other connections: the byte that asks for that comes to us by
+--- nginx's own loop. (`ngx.sleep(0)` does not go that way without OpenResty's patch of nginx.)
+function Channel:hand_out()
+  while not self.closed do
+    self.news:wait(NEWS_S)
+    if not self.closed and hand_out_some(self) then self.wake:ring() end
   end
 end
 
@@ -106,15 +123,17 @@ end
 
 -- Long silence is believed when it goes on: a machine that slept has some catching up to do.
 local function wait_for(box, channel)
-  local doubts = 0
+  local doubts, done = 0, nil
   while box.result == nil do
-    local done, problem = visit.wait(box.done, doubts == 0 and WAIT_S or DOUBT_S)
+    local problem
+    done, problem = visit.wait(box.done, doubts == 0 and WAIT_S or DOUBT_S)
     if not done and problem ~= "timeout" then phase.refuse(ngx.get_phase()) end
     if not done and box.result == nil then
       doubts = is_silent(channel) and doubts + 1 or 0
       if doubts > 1 then return lost("its thread does not answer") end
     end
   end
+  if done and #spare < SPARE_MAX then spare[#spare + 1] = box.done end
   return box.result
 end
 
@@ -124,7 +143,7 @@ end
 ---@return table result
 function M.await(carrier, ticket)
   local record = records[carrier]
-  local box = { done = semaphore.new() }
+  local box = { done = table.remove(spare) or semaphore.new() }
   record.boxes[ticket] = box
   local result = wait_for(box, record.channel)
   record.boxes[ticket] = nil

@@ -59,6 +59,13 @@ function M.run(db, job)
   return await(carrier, ticket, detail)
 end
 
+--- How many jobs were carried, and where those are that are not answered yet.
+---@param db ringlink.CarriedStore
+---@return { started: integer, queued: integer, at_work: integer, done: integer }?
+function M.stats(db)
+  return db.carrier and db.carrier:stats()
+end
+
 --- Overwrites what was deleted.
 ---@param db ringlink.CarriedStore
 ---@return boolean
