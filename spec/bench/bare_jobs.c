@@ -8,7 +8,7 @@
 enum {
     FIRST_NUMBER = RLK_STORE_TEXT_COUNT,
     FIELD_COUNT = RLK_STORE_TEXT_COUNT + RLK_STORE_NUMBER_COUNT,
-    PLAN_COUNT_MAX = 8
+    PLAN_COUNT_MAX = 9
 };
 
 #define CLIENT 1 /* the only one in the file */
@@ -120,6 +120,10 @@ static plan plan_put(const rlk_store_fields *f) {
     if (f->numbers[RLK_STORE_VERSION] == 0) {
         return WRITE(RLK_SQL_ROW_VERSION_, RLK_SQL_CHANGE_NEXT_, RLK_SQL_ROW_ADD_);
     }
+    if (rlk_span_is(f->texts[RLK_STORE_STATE], "unclaimed")) {
+        return WRITE(RLK_SQL_ROW_VERSION_, RLK_SQL_CHANGE_NEXT_, RLK_SQL_ROW_PUT_DATA_,
+                     RLK_SQL_ROW_PUT_DUE_, RLK_SQL_ROW_PUT_, RLK_SQL_REMOVED_DROP_);
+    }
     return WRITE(RLK_SQL_ROW_VERSION_, RLK_SQL_CHANGE_NEXT_, RLK_SQL_ROW_PUT_DATA_,
                  RLK_SQL_ROW_PUT_DUE_, RLK_SQL_ROW_PUT_);
 }
@@ -130,8 +134,15 @@ static plan plan_find(const rlk_store_fields *f) {
     return f->texts[RLK_STORE_STATE].ptr != NULL ? PLAN(RLK_SQL_FIND_STATE_) : PLAN(RLK_SQL_FIND_);
 }
 
-/* What store_jobs.c runs when a row has the version that was read, a lease is free, no event waits
- * and what is asked of the stamp stands there. Ops that no benchmark uses are unknown here. */
+static plan plan_unclaimed(const rlk_store_fields *f) {
+    if (f->numbers[RLK_STORE_CHANGE] == 0)
+        return PLAN(RLK_SQL_UNCLAIMED_, RLK_SQL_REMOVED_, RLK_SQL_CHANGE_);
+    return PLAN(RLK_SQL_UNCLAIMED_, RLK_SQL_LEFT_, RLK_SQL_REMOVED_, RLK_SQL_CHANGE_);
+}
+
+/* What store_jobs.c runs when a row has the version that was read, a lease is free, no event waits,
+ * what is to be remembered is new and what is asked of the stamp stands there. Ops that no
+ * benchmark uses are unknown here. */
 static plan plan_of(const rlk_store_job *job) {
     switch ((int)job->op) {
     case RLK_STORE_OP_GET:
@@ -142,6 +153,12 @@ static plan plan_of(const rlk_store_job *job) {
         return plan_find(&job->fields);
     case RLK_STORE_OP_DUE:
         return PLAN(RLK_SQL_DUE_, RLK_SQL_DUE_MORE_, RLK_SQL_DUE_NEXT_);
+    case RLK_STORE_OP_UNCLAIMED:
+        return plan_unclaimed(&job->fields);
+    case RLK_STORE_OP_REMEMBER:
+        return WRITE(RLK_SQL_SEEN_, RLK_SQL_SEEN_PUT_);
+    case RLK_STORE_OP_META_GET:
+        return PLAN(RLK_SQL_META_);
     case RLK_STORE_OP_LEASE:
         return WRITE(RLK_SQL_LEASE_, RLK_SQL_LEASE_PUT_);
     case RLK_STORE_OP_RELEASE:
@@ -163,7 +180,7 @@ static plan plan_of(const rlk_store_job *job) {
 static bool is_skipped(const bare_db *db, const rlk_store_fields *f, rlk_sql last, rlk_sql next) {
     if (next == RLK_SQL_RELEASE_) return false;
     if (last == RLK_SQL_ROW_VERSION_) return db->seen_number != f->numbers[RLK_STORE_VERSION];
-    return (last == RLK_SQL_ROW_PUT_DATA_ || last == RLK_SQL_ROW_PUT_DUE_) &&
+    return (next == RLK_SQL_ROW_PUT_DUE_ || next == RLK_SQL_ROW_PUT_) &&
            sqlite3_changes(db->connection) > 0;
 }
 

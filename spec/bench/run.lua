@@ -1,13 +1,16 @@
 -- `make bench`: runs the benchmarks, or those that are named, and prints what they found.
 --
--- run.lua [NAME...]; BENCH_ACCOUNTS says how many accounts the store has (a million). A benchmark is a
--- module bench.NAME with `run(report, settings)`; it takes its baseline in the same run and reports
--- ratios (report.lua). Files lie in a temporary directory (TMPDIR), which goes in the end.
+-- run.lua [NAME...]; BENCH_ACCOUNTS says how many accounts the store has (a million); BENCH_PAIRS how many
+-- pairs of calls make a round (600), and BENCH_ROUNDS how many rounds there are of calls (15), links (5) and
+-- latency (3); BENCH_IN_FLIGHT how many links are under way while another location is probed (500) and
+-- BENCH_DELAY_MS how long Ring takes for each answer then (2000); RESTY_HTTP where lua-resty-http is. A
+-- benchmark is a module bench.NAME with `run(report, settings)`; it takes its baseline in the same run and
+-- reports ratios (report.lua). Files lie in a temporary directory (TMPDIR), which goes in the end.
 
 local reports = require "bench.report"
 local shell = require "support.shell"
 
-local BENCHMARKS = { "store" }
+local BENCHMARKS = { "store", "calls", "links", "latency" }
 
 local function is_known(name)
   for _, known in ipairs(BENCHMARKS) do
@@ -25,13 +28,27 @@ local function chosen()
   return arg
 end
 
-local function accounts()
-  local given = os.getenv("BENCH_ACCOUNTS")
-  local count = tonumber(given)
-  if given and given ~= "" and not (count and count >= 100 and count % 1 == 0) then
-    error("BENCH_ACCOUNTS must be a whole number of at least 100", 0)
+-- What the environment says, if anything.
+local function given(name)
+  local text = os.getenv(name)
+  return text ~= "" and text or nil
+end
+
+local function number(name, least)
+  local text = given(name)
+  local count = tonumber(text)
+  if text and not (count and count >= least and count % 1 == 0) then
+    error(("%s must be a whole number of at least %d"):format(name, least), 0)
   end
   return count and math.floor(count)
+end
+
+local function resty_http()
+  local folder = given("RESTY_HTTP")
+  if folder and not shell.succeeds("test -r " .. shell.quote(folder .. "/resty/http.lua")) then
+    error("RESTY_HTTP must be a folder that has resty/http.lua", 0)
+  end
+  return folder
 end
 
 local function say(line)
@@ -51,8 +68,12 @@ local function run(name, settings)
 end
 
 local function main()
-  local settings = { directory = shell.make_directory(), accounts = accounts() }
-  for _, name in ipairs(chosen()) do
+  local names = chosen()
+  local settings = { accounts = number("BENCH_ACCOUNTS", 100), pairs = number("BENCH_PAIRS", 10),
+    rounds = number("BENCH_ROUNDS", 1), resty_http = resty_http(), in_flight = number("BENCH_IN_FLIGHT", 10),
+    delay_ms = number("BENCH_DELAY_MS", 50) }
+  settings.directory = shell.make_directory()
+  for _, name in ipairs(names) do
     local ok, problem = pcall(run, name, settings)
     if not ok then
       shell.remove_directory(settings.directory)
