@@ -4,6 +4,7 @@
 
 local cjson = require "cjson"
 local ffi = require "ffi"
+local in_use = require "ringlink.in_use"
 local resty = require "ringlink.resty"
 
 ffi.cdef [[ int malloc_trim(size_t); ]]
@@ -33,10 +34,11 @@ local function rss_bytes()
   return 1024 * text:match("VmRSS:%s*(%d+)")
 end
 
---- The worker's memory and what it has under way. With `rest`, Lua's garbage goes first, and the C
---- library gives back what is free.
+--- The worker's memory and what it has under way. With `rest`, first goes what it remembers of the tokens
+--- in use (of so many accounts at most, and not for good), Lua's garbage, and what the C library has free.
 pages["/figures"] = function(query)
   if query.rest then
+    resty.client().in_use = in_use.new()
     collectgarbage()
     collectgarbage()
     ffi.C.malloc_trim(0)

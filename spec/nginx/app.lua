@@ -52,6 +52,13 @@ function calls.exchange(q)
   return account and { account = account.id }, err
 end
 
+-- How long each of many is to wait who ask for a turn at the same instant.
+function calls.turns(q)
+  local waits_ms = {}
+  for i = 1, q.count do waits_ms[i] = M.client.limiter:take(q.at_ms) end
+  return { waits_ms = waits_ms }
+end
+
 function calls.link(q)
   local link, err = M.client:link { nonce = q.nonce, time = q.time, user = q.user or "user-1",
     account_identifier = "user@partner.example.com" }

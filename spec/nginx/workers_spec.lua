@@ -94,4 +94,13 @@ describe("several workers #network #nginx", function()
     assert.equal(8, stage.w:count("devices"))
     host:stop()
   end)
+
+  it("tell each of many who wait a time of its own, none much later than the next turn", function()
+    local host = start { workers = 1, client = { rate_limit_per_s = 100 } }
+    local waits_ms, expected = host:call("turns", { at_ms = 5000, count = 202 }).waits_ms, {}
+    for i = 1, 202 do expected[i] = i <= 100 and 0 or 10 + (i - 101) % 51 * 10 end
+    assert.same(expected, waits_ms)
+    assert.same({ 0, 510 }, host:call("turns", { at_ms = 5010, count = 2 }).waits_ms)
+    host:stop()
+  end)
 end)
