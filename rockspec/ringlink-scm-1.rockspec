@@ -14,6 +14,7 @@ description = {
 dependencies = {
   "lua >= 5.1, < 5.5",
   "lua-cjson >= 2.1.0",
+  "argparse >= 0.7.0",
 }
 -- libcurl and libcrypto are found by the Makefile through pkg-config: luarocks' own search does not
 -- know the folders where Debian keeps headers.
@@ -27,6 +28,8 @@ build = {
     LUA_INCDIR = "$(LUA_INCDIR)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
+    BINDIR = "", -- the command is luarocks' own to put up, below
     CFLAGS = "$(CFLAGS)",
   },
+  install = { bin = { ringlink = "lua/ringlink/cli/ringlink.lua" } },
 }

@@ -70,6 +70,17 @@ describe("close #network", function()
     end
   end)
 
+  for _, hook in ipairs { "matched", "before_confirm", "configure", "before_complete", "completed" } do
+    it("in " .. hook .. " makes the link it belongs to answer `closed`", function()
+      client:on(hook, function() client:close() end)
+      local other = w:install()
+      assert(client:exchange(other.code))
+      local link, err = client:link(w.redirect_of(other))
+      assert.is_nil(link)
+      assert.equal("closed", err.code)
+    end)
+  end
+
   it("may be called again", function()
     client:close()
     client:close()

@@ -162,7 +162,7 @@ describe("the demo of something broken #network #ownstore", function()
     { "the homepage's buttons do nothing", RESTY .. "homepage.lua",
       'client:update(account, { status = "awaiting" })', "true",
       "the calls to Ring to be: update 401, refresh 200, update 200, not: \n" },
-    { "forged webhooks are accepted", RESTY .. "webhook.lua", "signature = 401", "signature = 200",
+    { "forged webhooks are accepted", "/ringlink/webhook.lua", "signature = 401", "signature = 200",
       "the webhooks to be: motion_detected 401, not: motion_detected 200" },
     { "queries are logged", EXAMPLE .. "nginx.conf", '"$request_method $uri"', '"$request"',
       "there is the nonce in access%.log" },

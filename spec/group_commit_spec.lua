@@ -313,7 +313,7 @@ describe("group commit of links #network", function()
 
   it("ends each of many in `completed`", function()
     local client = w:client { store = "sqlite:" .. stores.new_path(), store_key = planted.store_key(1),
-      rate_limit_per_s = 10000 }
+      rate_limit_per_s = 10000, runtime = "loop" }
     local count, installs, states = count_commits(client), {}, {}
     for i = 1, LINKS do installs[i] = w:install() end
     ringlink.run(function()

@@ -154,7 +154,7 @@ describe("the lists", function()
   end)
 
   it("name events that apply knows", function()
-    assert.are.equal(24, #core.link_events)
+    assert.are.equal(25, #core.link_events)
     for _, event in ipairs(core.link_events) do
       local link, code = core.link_apply(fresh(), event, NOW, NOW)
       assert.is_true(link ~= nil or code == "invalid_transition")

@@ -324,6 +324,46 @@ describe("loop", function()
       assert.equal(2, loop.await(scripted({ [1] = 1100, [2] = 1200 }), 2).ticket)
     end)
 
+    it("is for 512 at a time; the others are let in in their order, as there is room", function()
+      local completions, open, peak, order_in = {}, 0, 0, true
+      local transport, last = scripted(completions), 0
+      ringlink.run(function()
+        for i = 1, 1300 do
+          ringlink.spawn(function()
+            loop.admit(transport)
+            order_in, last = order_in and i == last + 1, i
+            open = open + 1
+            peak = math.max(peak, open)
+            completions[i] = now_ms + 10 + i % 7
+            loop.await(transport, i)
+            open = open - 1
+          end)
+        end
+      end)
+      assert.equal(512, peak)
+      assert.is_true(order_in)
+      assert.equal(1300, last)
+    end)
+
+    it("lets those in who wait for room in a transport that is forgotten", function()
+      local transport, let_in = scripted({}), 0
+      ringlink.run(function()
+        for i = 1, 600 do
+          ringlink.spawn(function()
+            loop.admit(transport)
+            let_in = let_in + 1
+            loop.await(transport, i)
+          end)
+        end
+        ringlink.sleep(1)
+        assert.equal(512, let_in)
+        loop.forget(transport)
+        ringlink.sleep(1)
+        assert.equal(600, let_in)
+        loop.forget(transport)
+      end)
+    end)
+
     it("ends as cancelled when the transport is forgotten", function()
       local transport = scripted({})
       local result = ringlink.run(function()
@@ -449,6 +489,22 @@ describe("loop", function()
       ringlink.run(function() end)
       assert.same({ "stored" }, order)
       assert.equal(0, held)
+    end)
+
+    it("goes on when the run that waits for it is interrupted, and the others end", function()
+      local transport = interrupting()
+      assert.has_error(function()
+        ringlink.run(function()
+          ringlink.spawn(function() note(select(2, pcall(ringlink.sleep, 60)).code) end)
+          loop.join(loop.critical(function()
+            loop.await(transport, 1)
+            note("stored")
+          end))
+        end)
+      end, "interrupted")
+      assert.same({ "cancelled" }, order)
+      ringlink.run(function() end)
+      assert.same({ "cancelled", "stored" }, order)
     end)
 
     it("is over when the signal that it held back comes: that ends the wait, and the next is held too", function()

@@ -5,6 +5,8 @@ local disks = require "support.disk"
 local guard = require "ringlink.store.guard"
 local offline = require "support.offline"
 local ringlink = require "ringlink"
+local shell = require "support.shell"
+local swapped = require "support.swapped"
 
 local SECRET = "planted-secret-QZ7"
 local KEY = disks.key(1)
@@ -175,8 +177,26 @@ describe("options", function()
     end)
 
     it("name a runtime that is there", function()
-      for _, name in ipairs({ "auto", "loop", "blocking" }) do assert.equal(name, with("runtime", name).runtime) end
-      refuses("runtime", "luv", "auto, loop, blocking")
+      for _, name in ipairs({ "auto", "loop", "blocking", "cqueues", "luv" }) do
+        assert.equal(name, with("runtime", name).runtime)
+      end
+      for _, wrong in ipairs({ "libuv", 1, true }) do
+        refuses("runtime", wrong, "must be one of: auto, loop, blocking, ngx, cqueues, luv; or a table of an event "
+          .. "loop's functions: wait_fd, sleep, spawn")
+      end
+    end)
+
+    it("give a runtime as a table of an event loop's functions", function()
+      local function fn() end
+      local host = { wait_fd = fn, sleep = fn, spawn = fn }
+      assert.equal(host, with("runtime", host).runtime)
+      refuses("runtime", { sleep = fn, spawn = fn }, "lacks the function wait_fd(fd, seconds)")
+      refuses("runtime", { wait_fd = fn, spawn = fn }, "lacks the function sleep(seconds)")
+      refuses("runtime", { wait_fd = fn, sleep = fn, spawn = "x" }, "lacks the function spawn(fn)")
+      for _, name in ipairs({ "condition", "running", "resume" }) do
+        refuses("runtime", { wait_fd = fn, sleep = fn, spawn = fn, [name] = true },
+          ("has a %s that is no function"):format(name))
+      end
     end)
   end)
 
@@ -418,7 +438,18 @@ describe("options", function()
         refuses_key({ KEY, "file:" .. path }, "store_key[2]", "chmod 600")
       end
       refuses_key("file:" .. key_file("600") .. ".missing", "cannot be read")
+      local theirs = key_file("600")
+      if shell.succeeds("chown 1 " .. theirs) then           -- only root can give files away
+        refuses_key("file:" .. theirs, "belongs to another user: chown")
+      end
       refuses_key("file:" .. key_file("600", KEY .. "\n" .. KEY), "one line")
+    end)
+
+    it("comes from the file that was looked at, should another take its place", function()
+      local path = key_file("600")
+      local good, problem = swapped.during("before", path, key_file("644"), function() with_key("file:" .. path) end)
+      assert.is_false(good)
+      assert.truthy(tostring(problem):find("open to others", 1, true), tostring(problem))
     end)
   end)
 

@@ -75,3 +75,14 @@ describe("ringlink.encode", function()
     assert.truthy(offline.misuse(function() ringlink.encode({}) end):find("ringlink: encode", 1, true))
   end)
 end)
+
+describe("require \"ringlink\"", function()
+  it("says under Lua 5.1 which Lua it needs", function()
+    local path = "lua/ringlink/init.lua"
+    local env = { _VERSION = "Lua 5.1", _G = {}, rawget = rawget, error = error }
+    local chunk = assert(loadfile(path, "t", env))            -- LuaJIT takes the environment as well
+    local ok, problem = pcall(chunk)
+    assert.is_false(ok)
+    assert.truthy(problem:find("needs Lua 5.4 or LuaJIT, and this is Lua 5.1", 1, true), problem)
+  end)
+end)

@@ -63,8 +63,27 @@ describe("request", function()
       end)
     end
 
-    for _, path in ipairs({ 12, true, {} }) do
-      it("is no " .. type(path), function() refuses({ path = path }, "path must be a string") end)
+    for _, path in ipairs({ 12, true, print }) do
+      it("is no " .. type(path), function() refuses({ path = path }, "path must be a string or a table") end)
+    end
+
+    for _, path in ipairs({ "/v1/../" .. MARK, "/v1/devices/..", "/v1/./" .. MARK, "/v1/%2e%2E/" .. MARK,
+      "/v1/.%2e?" .. MARK }) do
+      it("has no dots: " .. path, function() refuses({ path = path }, "dot segment") end)
+    end
+
+    it("lacks no id", function() refuses({ path = "/v1/devices//status" .. MARK }, "empty segment", "id missing") end)
+
+    for name, segments in pairs({ ["nothing"] = {}, ["an empty segment"] = { "v1", "" }, ["a dot"] = { "v1", "." },
+      ["two dots"] = { "v1", "..", MARK }, ["a slash"] = { "v1", "devices/" .. MARK }, ["a table"] = { "v1", {} },
+      ["a boolean"] = { "v1", true } }) do
+      it("is not made of " .. name, function()
+        refuses({ path = segments }, "path")
+        is_refusal(select(2, account:get(segments)), "path")
+        local ok, raised = pcall(account:pages(segments))
+        assert.is_false(ok)
+        is_refusal(raised, "path")
+      end)
     end
 
     it("is not missing in get and pages", function()
@@ -142,6 +161,25 @@ describe("request", function()
     end)
   end)
 
+  describe("the sink", function()
+    it("is a file's name or a function", function()
+      refuses(with("sink", 12), "sink must be a string or a function")
+      refuses(with("sink", {}), "sink must be a string or a function")
+      refuses(with("sink", ""), "sink must name a file")
+      refuses(with("sink", "a\0b"), "sink must name a file")
+    end)
+
+    it("is not for HEAD", function() refuses({ path = "/p", method = "HEAD", sink = print }, "HEAD") end)
+
+    it("is told where no file can be, before anything is sent", function()
+      local response, err = account:request(with("sink", "/nowhere/" .. MARK .. "/clip.mp4"))
+      assert.is_nil(response)
+      assert.same({ "sink_failed", "request", false }, { err.code, err.stage, err.retryable })
+      assert.truthy(err.message:find("its directory cannot be opened", 1, true), err.message)
+      assert.is_nil(err.message:find(MARK, 1, true))
+    end)
+  end)
+
   describe("the rest", function()
     it("is of its type", function()
       refuses(with("follow", 1), "follow must be a boolean")
@@ -216,6 +254,68 @@ describe("request", function()
     it("is counted", function()
       account:get("/v1/devices")
       assert.same({ ["request connect"] = 3 }, client:metrics().calls)
+    end)
+  end)
+
+  -- Where a redirect's target may be is the transport's to keep; here, that it is told.
+  describe("a redirect", function()
+    local CASES = {              -- Ring's URL, the target, whether that must be public
+      { "https://ring.test", "https://elsewhere.test/x", true },
+      { "https://ring.test", "https://ring.test:443/x", false },
+      { "https://ring.test", "https://ring.test:8443/x", true },
+      { "https://ring.test", "/x", false },
+      { "https://127.0.0.1:8443", "https://elsewhere.test/x", false },
+      { "https://localhost", "https://elsewhere.test/x", false },
+      { "https://[::1]:8443", "https://elsewhere.test/x", false },
+      { "https://127.0.0.1.test", "https://elsewhere.test/x", true },
+      { "https://localhost.test", "https://elsewhere.test/x", true },
+    }
+
+    local function play(target, api_url, options, last)
+      options.api_url, options.oauth_url = api_url, api_url
+      local one, sent = offline.client(options), {}
+      offline.grant(one, {})
+      local answers = { { status = 303, headers = { location = target }, body = "" },
+        last or { status = 200, headers = {}, body = "image" } }
+      one.open_transport = function()
+        return { start = function(_, request)
+          sent[#sent + 1] = request
+          return #sent
+        end }
+      end
+      one.runtime.admit = nil
+      one.runtime.await = function(_, ticket) return answers[ticket] end
+      return sent, one:account("ring-1"):request { method = "POST", path = "/v1/image", follow = true,
+        headers = { Accept = "image/gif", Range = "bytes=0-3", ["X-Own"] = MARK, Cookie = MARK } }
+    end
+
+    for _, case in ipairs(CASES) do
+      it(("from %s to %s %s"):format(case[1], case[2], case[3] and "keeps to public addresses" or "may go anywhere"),
+        function()
+          local sent = play(case[2], case[1], { allow_http_loopback = false })
+          assert.same({ false, case[3] }, { sent[1].public_only or false, sent[2].public_only })
+        end)
+    end
+
+    it("may go anywhere in tests on this machine", function()
+      local sent = play("https://elsewhere.test/x", "https://ring.test", { allow_http_loopback = true })
+      assert.is_false(sent[2].public_only)
+    end)
+
+    it("to an address that may not be asked is not repeated", function()
+      local sent, none, err = play("https://elsewhere.test/x", "https://ring.test", { allow_http_loopback = false },
+        { error = "bad_response", sent = false, detail = "the address is not a public one" })
+      assert.is_nil(none)
+      assert.same({ "bad_response", "follow", 1, 2 }, { err.code, err.stage, err.attempts, #sent })
+    end)
+
+    it("carries nothing there but what is wanted and which part of it", function()
+      local sent, answer = play("https://elsewhere.test/x", "https://ring.test", { allow_http_loopback = false })
+      assert.equal("image", answer.body)
+      table.sort(sent[2].headers)
+      assert.same({ "Accept: image/gif", "Range: bytes=0-3" }, sent[2].headers)
+      assert.same({ "GET", "https://elsewhere.test/x" }, { sent[2].method, sent[2].url })
+      assert.is_nil(sent[2].body)
     end)
   end)
 end)

@@ -78,7 +78,7 @@ describe("requests #network", function()
       { status = 403, code = "forbidden", title = "Out of Scope Access" },
       { status = 404, code = "not_found", title = "Not Found" },
       { status = 409, code = "ring_error", title = "Conflict" },
-      { status = 425, code = "ring_error", title = "Too Early" },
+      { status = 425, code = "too_early", title = "Too Early", retryable = true, attempts = 1 },
       { status = 429, code = "rate_limited", title = "Rate Limit Exceeded", retryable = true, attempts = 5 },
       { status = 500, code = "ring_error", title = "Internal Server Error", retryable = true, attempts = 5 },
       { status = 503, code = "ring_error", title = "Service Unavailable", retryable = true, attempts = 5 },

@@ -1,5 +1,7 @@
 --- The homepage as a handler: one's own links, and nobody else's.
 local answers = require "support.answers"
+local core = require "ringlink.core"
+local grants = require "ringlink.grants"
 local homepage = require "ringlink.resty.homepage"
 local offline = require "support.offline"
 local visits = require "support.visits"
@@ -55,6 +57,19 @@ describe("the App Homepage URL", function()
     assert.equal(303, do_it("resume").status)
     assert.equal("completed", app.client.store:get(key).state)
     assert.equal("/ring/home", do_it("pause").headers.Location)
+  end)
+
+  it("does not take its user's word for what this service has to set up", function()
+    local key = grant("completed")
+    local resume = field_of(tab:get(), "pause")
+    resume["do"] = "resume"
+    grants.update(app.client, key, function()            -- as after a step that said later
+      return { state = "awaiting", flags = core.link_flags.confirmed, stopped = "provision" }
+    end)
+    assert.truthy(tab:get().body:find(">Being set up<", 1, true))
+    assert.equal(400, tab:post(resume).status)
+    assert.equal("awaiting", app.client.store:get(key).state)
+    assert.equal(0, ring:count("complete"))
   end)
 
   it("does not let one user use up the partner's rate at Ring", function()

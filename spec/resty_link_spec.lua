@@ -4,6 +4,7 @@ local answers = require "support.answers"
 local errors = require "ringlink.errors"
 local json = require "ringlink.json"
 local offline = require "support.offline"
+local ringlink = require "ringlink"
 local visits = require "support.visits"
 
 local heading = visits.heading
@@ -76,6 +77,24 @@ describe("the Account Link URL", function()
     assert.same({ 1, 1 }, { linked_calls() })
     assert.equal("Ring is connected", heading(tab:follow(done)))
     assert.equal("Ring is connected", heading(tab:follow(done)), "a reload says the same")
+  end)
+
+  it("links by a flow, whose steps may say no or later", function()
+    local ran, answer = {}, { false, "not yet" }
+    app.client:flow(ringlink.flow { name = "shop" }:after("confirm", "provision", function(link)
+      ran[#ran + 1] = link.user
+      return answer[1], answer[2]
+    end))
+    options.flow = "shop"
+    exchanged()
+    local tab, page = arrive()
+    local fields = visits.fields(page)
+    assert.equal("Almost there", heading(tab:post(fields)))
+    assert.same({ 1, 0 }, { linked_calls() })
+    answer = { "later" }
+    assert.equal("Ring is connected", heading(tab:follow(tab:post(fields))))
+    assert.same({ "user-1", "user-1" }, ran)
+    assert.same({ 1, 0 }, { linked_calls() })
   end)
 
   it("sends whoever is not signed in to the sign-in and lets them come back", function()

@@ -9,7 +9,7 @@ local ringlink = require "ringlink"
 local runtime = require "ringlink.runtime"
 local stores = require "support.stores"
 
-local NAMES = { auto = "loop", loop = "loop", blocking = "blocking" }
+local NAMES = { auto = "auto", loop = "loop", blocking = "blocking" }
 local FUNCTIONS = { "open_transport", "drop_transport", "await", "spawn", "critical", "join", "sleep",
   "check_may_wait", "limiter" }
 local POLLS_MAX = 100
@@ -113,7 +113,7 @@ describe("runtime", function()
     it("is one of its own", function()
       local one, other = offline.client(), offline.client()
       assert.not_equal(one.runtime, other.runtime)
-      assert.equal("loop", one.runtime.name)
+      assert.equal("auto", one.runtime.name)
     end)
 
     it("sleeps for it, unless its clock does", function()

@@ -412,7 +412,7 @@ describe("sandbox play", function()
 
     it("list what is known", function()
       local _, call = world.control("faults", { call = "nothing" })
-      assert.truthy(call:find("^unknown call nothing; known are %*, complete, confirm, "), call)
+      assert.truthy(call:find("^unknown call nothing; known are %*, authorize, complete, confirm, "), call)
       local _, field = world.control("expire", { nothing = 1 })
       assert.equal("unknown field nothing; known are account, tokens", field)
       assert.equal("unknown field nothing; it takes none", select(2, world.control("reset", { nothing = 1 })))

@@ -135,6 +135,20 @@ describe("core.file_mode", function()
     assert.same({ nil, "not_found" }, { core.file_mode(path) })
     assert.same({ nil, "not_found" }, { core.file_mode("/\0x") })
   end)
+
+  it("tells them of an open file, whatever its path names by now", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "rb"))
+    assert(os.execute(("chmod 604 '%s'"):format(path)))
+    assert.same({ tonumber("604", 8), true }, { core.file_mode(file) })
+    os.remove(path)
+    assert.same({ tonumber("604", 8), true }, { core.file_mode(file) })
+    file:close()
+    assert.same({ nil, "not_found" }, { core.file_mode(file) })
+    for _, wrong in ipairs({ core.vault({ keys = { ("k"):rep(32) } }), {}, true }) do
+      assert.is_false((pcall(core.file_mode, wrong)))
+    end
+  end)
 end)
 
 describe("vault", function()

@@ -81,10 +81,10 @@ describe("a worker", function()
     end)
 
     it("can be rung by the loop itself", function()
-      loop.wake:ring()
+      loop.wake:signal()
       assert.equal(1, loop:read(10))
       loop.wake:close()
-      loop.wake:ring()
+      loop.wake:signal()
     end)
 
     it("must be one", function()

@@ -12,6 +12,7 @@ local grants = require "ringlink.grants"
 local integration = require "ringlink.integration"
 local request = require "ringlink.request"
 local ring = require "ringlink.ring"
+local steps = require "ringlink.steps"
 local tokens = require "ringlink.tokens"
 
 local M = {}
@@ -78,7 +79,8 @@ function Account:state()
 end
 
 --- What is known of the link, without any secret.
----@return table? info state, scope, user, account_identifier, status, times in ms, pending
+---@return table? info state, scope, user, account_identifier, status, times in ms, pending,
+--- paused, flow, waiting_for, results
 ---@return ringlink.Error?
 function Account:info()
   local entry, err = self:grant()
@@ -93,6 +95,8 @@ function Account:info()
     created_ms = row.created_ms, updated_ms = row.updated_ms, linked_ms = row.linked_ms,
     refreshed_ms = row.refreshed_ms, access_expires_ms = row.access_expires_ms,
     refresh_failures = row.refresh_failures or 0, updated_at = row.updated_at, pending = pending,
+    paused = row.paused, flow = row.flow, waiting_for = row.stopped,
+    results = row.flow and steps.results(client, entry.key, row) or nil,
   }
 end
 
@@ -115,23 +119,23 @@ function Account:refresh(options)
   local entry, err = self:grant()
   if not entry then return nil, err end
   local refresh = force and tokens.refresh or tokens.access
-  local done, failure = refresh(self.client, entry.key)
+  local done, failure = refresh(self.client, entry.key, entry.row)
   if not done then return nil, failure end
   return true
 end
 
 --- Makes a call in the user's name.
 ---@param spec ringlink.Request
----@return { status: integer, headers: table, body: string, json: any }?
+---@return ringlink.Answer?
 ---@return ringlink.Error?
 function Account:request(spec)
   local entry, err = self:grant()
   if not entry then return nil, err end
-  return request.send(self.client, entry.key, spec)
+  return request.send(self.client, entry.key, spec, entry.row)
 end
 
 --- GETs a path and returns the decoded answer.
----@param path string
+---@param path string|(string|number)[]
 ---@param query table<string, string|number|boolean>?
 ---@return any body
 ---@return ringlink.Error?
@@ -146,7 +150,7 @@ function Account:get(path, query)
 end
 
 --- Iterates over the pages of a listing, following `links.next`; raises the error object.
----@param path string
+---@param path string|(string|number)[]
 ---@param query table<string, string|number|boolean>?
 ---@return fun(): table?
 function Account:pages(path, query)
@@ -159,7 +163,7 @@ end
 function Account:me()
   local entry, err = self:grant()
   if not entry then return nil, err end
-  return tokens.me(self.client, entry.key)
+  return tokens.me(self.client, entry.key, entry.row)
 end
 
 --- All that is held about this account, grant by grant, without any secret.
@@ -217,7 +221,7 @@ local function drop(client, entry)
   if not is_lent(entry.row) then return client.store:delete(entry.key) end
   local notes = {}
   local row, err = grants.apply(client, notes, entry.key, end_claim,
-    { changes = integration.end_of_claim(entry.row) })
+    { changes = integration.end_of_claim(entry.row), known = entry.row })
   flight.tell(client, notes)
   return row, err
 end
@@ -272,7 +276,7 @@ local function pause_at_ring(client, entry)
   if not KNOWN_TO_RING[entry.row.state] then return true end
   local paused, err = tokens.authorized(client, entry.key, function(access)
     return ring.patch(client, access, { status = "awaiting" }, "forget")
-  end)
+  end, { known = entry.row })
   if paused or AS_GOOD_AS_PAUSED[err.code] then return true end
   return nil, err
 end

@@ -8,6 +8,7 @@ local errors = require "ringlink.errors"
 local M = {}
 
 local CODE_BYTES_MAX = 2048
+local TOKEN_BYTES_MAX = 16384
 local USER_BYTES_MAX = 256
 local IDENTIFIER_BYTES_MAX = 320       -- the longest e-mail address
 local ACCOUNT_ID_BYTES_MAX = 512
@@ -71,17 +72,28 @@ local function text_of(field, value, bytes_max)
   return value
 end
 
+local function visible(field, value, bytes_max)
+  local text, err = text_of(field, value, bytes_max)
+  if not text then return nil, err end
+  if text:find("[^\33-\126]") then return invalid(field, "printable ASCII without spaces") end
+  return text
+end
+
 --- An authorization code, or what goes with it: RFC 6749's VSCHAR, bounded.
 ---@param value any
 ---@param field string? its name, when it is not the code
 ---@return string? code
 ---@return ringlink.Error?
 function M.code(value, field)
-  field = field or "code"
-  local code, err = text_of(field, value, CODE_BYTES_MAX)
-  if not code then return nil, err end
-  if code:find("[^\33-\126]") then return invalid(field, "printable ASCII without spaces") end
-  return code
+  return visible(field or "code", value, CODE_BYTES_MAX)
+end
+
+--- A refresh token: the same form, but longer.
+---@param value any
+---@return string? token
+---@return ringlink.Error?
+function M.refresh_token(value)
+  return visible("refresh_token", value, TOKEN_BYTES_MAX)
 end
 
 --- A redirect's nonce: base64url of 32 bytes, without padding.

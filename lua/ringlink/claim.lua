@@ -29,6 +29,17 @@ local function check_age(client, time)
   return errors.fail(code, { stage = "match", detail = detail, difference_ms = measured })
 end
 
+--- The identifier that a call gives, masked unless it asks otherwise; nil when there is none.
+---@param q { account_identifier: any, unmasked: boolean? }
+---@return string?
+---@return ringlink.Error?
+function M.read_identifier(q)
+  local identifier, err = check.identifier(q.account_identifier)
+  if err then return nil, err end
+  if identifier == nil or q.unmasked then return identifier end
+  return core.mask(identifier)
+end
+
 --- Checks the form of a redirect's nonce and time.
 ---@param q { nonce: any, time: any }
 ---@return true?
@@ -68,6 +79,7 @@ end
 -- Who holds it --------------------------------------------------------------------------------
 
 local function nonce_tag(client, q)
+  if not q.nonce then return nil end              -- a link that Ring's own page has begun
   return client.vault:tag("nonce", q.nonce .. q.time)
 end
 
@@ -77,15 +89,24 @@ end
 ---@return { key: string, row: table }?
 function M.find_own(client, q)
   local tag = nonce_tag(client, q)
-  for _, entry in ipairs(client.store:find({ user = grants.user_tag(client, q.user) })) do
+  for _, entry in ipairs(grants.find(client, { user = grants.user_tag(client, q.user) })) do
     if entry.row.nonce_tag == tag then return entry end
   end
 end
 
-local function holder_of(client, account_id)
-  for _, entry in ipairs(grants.of_account(client, account_id)) do
+local function holder_among(list)
+  for _, entry in ipairs(list) do
     if grants.is_held(entry.row) then return entry end
   end
+end
+
+-- A grant, and who holds its account: one look at the store shows both.
+local function look(client, key, account_id)
+  local list = grants.of_account(client, account_id)
+  for _, entry in ipairs(list) do
+    if entry.key == key then return entry.row, holder_among(list) end
+  end
+  return errors.fail("not_found", { stage = "match", detail = "this grant is not stored (any more)" })
 end
 
 local function is_free_for(client, user, holder)
@@ -106,20 +127,29 @@ end
 -- One nonce is claimed once. It is remembered after the claim is stored, so that a store that fails
 -- burns none; of two claims with one nonce the later one is given back.
 local function keep_if_first(client, notes, key, row, q)
+  if not q.nonce then return row end
   local until_ms = client.clock.now_ms()
     + (client.options.link_window_s + client.options.clock_skew_s) * 1000
   if client.store:remember("nonce", nonce_tag(client, q), until_ms) then return row end
   local released, err = grants.apply(client, notes, key, "release",
-    { changes = integration.end_of_claim(row) })
+    { changes = integration.end_of_claim(row), known = row })
   if not released then return nil, err end
   return errors.fail("invalid_nonce", { stage = "match",
     detail = "this nonce was used before, for an attempt that ended" })
 end
 
+-- What another user's steps have done is not done for this one: nor is `configure`, which the link
+-- machine takes to be done with a link that was completed before.
+local function take_from(row, user, changes)
+  if not row.user or row.user == user then return end
+  changes.steps, changes.stopped, changes.ask_again_ms = grants.NONE, grants.NONE, grants.NONE
+  changes.reassigned = true
+end
+
 -- Who held the grant before is kept aside until the new claim is confirmed.
 local function columns(client, key, row, q)
   local vault, changes = client.vault, integration.keep_prior(row)
-  changes.nonce, changes.nonce_tag = vault:seal(key, "nonce", q.nonce), nonce_tag(client, q)
+  changes.nonce, changes.nonce_tag = vault:seal(key, "nonce", q.nonce), nonce_tag(client, q) or grants.NONE
   changes.time, changes.claim_ms = q.time, client.clock.now_ms()
   changes.user, changes.user_sealed = grants.user_tag(client, q.user), vault:seal(key, "user", q.user)
   changes.identifier = vault:seal(key, "identifier", q.account_identifier)
@@ -127,6 +157,8 @@ local function columns(client, key, row, q)
   changes.conducted = q.conducted or grants.NONE
   changes.own_configure = q.own_configure or grants.NONE
   changes.origin = vault:seal(key, "origin", q.from) or grants.NONE
+  changes.flow = q.flow or grants.NONE
+  take_from(row, changes.user, changes)
   return changes
 end
 
@@ -135,10 +167,15 @@ local function user_of(holder)
 end
 
 -- Whoever may take an account may take it from whom it was asked for, and not once somebody else
--- has it.
-local function still_held_by(client, holder)
+-- has it. Where nobody had to be asked, what was just seen need not be looked at again before the first
+-- attempt to write.
+local function still_held_by(client, holder, just_seen)
   return function(row)
-    if user_of(holder_of(client, row.account)) == user_of(holder) then return true end
+    local is_known = just_seen
+    just_seen = false
+    if is_known or user_of(holder_among(grants.of_account(client, row.account))) == user_of(holder) then
+      return true
+    end
     return errors.fail("in_progress", { stage = "match",
       detail = "somebody else claimed it meanwhile" })
   end
@@ -154,25 +191,27 @@ end
 --- Claims a grant for a partner user.
 ---@param client ringlink.Client
 ---@param key string
----@param q table nonce, time, user, account_identifier?, conducted?, own_configure?, from?
----@return table? row `matched`
+---@param account_id string whose grant it is
+---@param q table nonce?, time, user, account_identifier?, conducted?, own_configure?, from?, flow?
+---@return { key: string, row: table? }? claimed the row only when no hook was told since: it may have changed it
 ---@return ringlink.Error?
 ---@return boolean? beaten another claim came first, looking again helps
-function M.claim(client, key, q)
-  local row, err = grants.load(client, key)
-  if not row then return nil, err end
-  local holder = holder_of(client, row.account)
+function M.claim(client, key, account_id, q)
+  local row, holder = look(client, key, account_id)
+  if not row then return nil, holder end
   local allowed, refusal = may_take(client, key, row, q.user, holder)
   if not allowed then return nil, refusal end
   local notes = {}
-  local claimed, problem = grants.apply(client, notes, key, "claim", { guard = still_held_by(client, holder),
+  local guard = still_held_by(client, holder, is_free_for(client, q.user, holder))
+  local claimed, problem = grants.apply(client, notes, key, "claim", { guard = guard, known = row,
     arg = math.floor(tonumber(q.time)), changes = columns(client, key, row, q) })
   if not claimed then return nil, problem, was_beaten(client, q.user, holder, problem) end
   local kept, used = keep_if_first(client, notes, key, claimed, q)
   if not kept then return nil, used end
   notes[#notes + 1] = { "matched", client:link_of(key, kept) }
+  local told = client.hooks:told_here()
   flight.tell(client, notes)
-  return kept
+  return { key = key, row = client.hooks:told_here() == told and kept or nil }
 end
 
 local RECLAIMABLE = { awaiting = true, completed = true }
@@ -192,7 +231,7 @@ end
 ---@param client ringlink.Client
 ---@param q table as of `claim`
 ---@param among_held boolean look among accounts that are linked, too: that is a longer search
----@return string? key
+---@return { key: string, row: table? }? taken as of `claim`
 ---@return ringlink.Error?
 ---@return string? held the grant of this user whose earlier attempt is in the way
 ---@return boolean? beaten as of `claim`
@@ -204,9 +243,9 @@ function M.take(client, q, among_held)
     if not found then return nil, err end
     if not RECLAIMABLE[found.row.state] then return refuse_held(client, found, q.user) end
   end
-  local row, refusal, beaten = M.claim(client, found.key, q)
-  if not row then return nil, refusal, nil, beaten end
-  return found.key
+  local claimed, refusal, beaten = M.claim(client, found.key, found.id, q)
+  if not claimed then return nil, refusal, nil, beaten end
+  return claimed
 end
 
 return M

@@ -5,14 +5,17 @@
 
 local core = require "ringlink.core"
 local account = require "ringlink.account"
+local authorize = require "ringlink.authorize"
 local check = require "ringlink.check"
 local errors = require "ringlink.errors"
 local exchange = require "ringlink.exchange"
 local face = require "ringlink.face"
+local flow = require "ringlink.flow"
 local grants = require "ringlink.grants"
 local guard = require "ringlink.store.guard"
 local histogram = require "ringlink.histogram"
 local hooks = require "ringlink.hooks"
+local importing = require "ringlink.import"
 local in_use = require "ringlink.in_use"
 local link = require "ringlink.link"
 local log = require "ringlink.log"
@@ -22,6 +25,7 @@ local pool = require "ringlink.pool"
 local reseal = require "ringlink.reseal"
 local runtime = require "ringlink.runtime"
 local sqlite = require "ringlink.store.sqlite"
+local steps = require "ringlink.steps"
 local unreadable = require "ringlink.unreadable"
 local vault = require "ringlink.vault"
 local webhook = require "ringlink.webhook"
@@ -65,7 +69,8 @@ function M.new(given)
     limiter = waiting.limiter({ per_s = options.rate_limit_per_s,
       burst = math.max(1, math.ceil(options.rate_limit_per_s)) }),
     circuit = core.circuit(CIRCUIT),
-    instance = core.hex(core.random(16)), flights = {}, sections = {}, unsaved = {}, conducts = {},
+    instance = core.hex(core.random(16)), flights = {}, unsaved = {}, flows = {},
+    sections = setmetatable({}, { __mode = "k" }), conducts = setmetatable({}, { __mode = "v" }),
     in_use = in_use.new(), unreadable = unreadable.new(),
     event_owners = 0, calls = {}, times = {}, closed = false,
   }, Client)
@@ -158,6 +163,7 @@ function Client:link_of(key, row)
     account = self:handle(key, row), user = self.vault:open(key, "user", row.user_sealed),
     status = row.state == "completed" and "completed" or row.status or row.state,
     account_identifier = self:identifier_of(key, row), updated_at = row.updated_at,
+    waiting_for = row.stopped, results = row.flow and steps.results(self, key, row) or nil,
   }
 end
 
@@ -171,6 +177,35 @@ end
 function Client:exchange(code, options)
   if self.closed then return errors.fail("closed") end
   return exchange.exchange(self, code, options)
+end
+
+--- Takes over a refresh token that other code of the partner's has obtained; it is used up by that. With
+--- a user the account is linked to them, when Ring has it linked.
+---@param q { refresh_token: string, user: string?, account_identifier: string?, unmasked: boolean?,
+--- configured: boolean?, from: string? }
+---@return ringlink.Account?
+---@return ringlink.Error?
+function Client:import(q)
+  if self.closed then return errors.fail("closed") end
+  return importing.import(self, q)
+end
+
+--- Where to send a user who begins at the partner's, by invitation (contract 11). Pure.
+---@param q { redirect_uri: string, state: string? }
+---@return string? url
+---@return { code_verifier: string, state: string, redirect_uri: string }|ringlink.Error pending for the session
+function Client:authorize_url(q)
+  return authorize.url(self, q)
+end
+
+--- What Ring's page sent the user back with: the account, when it belongs to this session.
+---@param query any the query's fields: code, state, error
+---@param pending any what `authorize_url` gave
+---@return ringlink.Account?
+---@return ringlink.Error?
+function Client:authorized(query, pending)
+  if self.closed then return errors.fail("closed") end
+  return authorize.accept(self, query, pending)
 end
 
 --- Finds the unclaimed account of a redirect's nonce; reads the store only.
@@ -211,7 +246,7 @@ end
 
 --- The PATCH that completes: the partner's configuration is done.
 ---@param handle ringlink.Account
----@param q { account_identifier: string?, unmasked: boolean? }?
+---@param q { account_identifier: string?, unmasked: boolean?, step: string? }?
 ---@return ringlink.Link?
 ---@return ringlink.Error?
 function Client:complete(handle, q)
@@ -320,6 +355,19 @@ function Client:webhook(body, signature)
   return webhook.receive(self, body, signature)
 end
 
+--- Takes a flow: from now on links may go by it, and `work` goes on with those that do.
+---@param given ringlink.Flow
+---@return ringlink.Flow
+function Client:flow(given)
+  if not flow.is(given) then errors.misuse("flow: needs a flow, as ringlink.flow makes it") end
+  local known = self.flows[given.name]
+  if known and known ~= given then
+    errors.misuse(("flow: this client has another flow named %s"):format(given.name))
+  end
+  self.flows[given.name] = given
+  return given
+end
+
 --- Adds a hook; the function returned takes it off.
 ---@param name string
 ---@param fn function
@@ -414,10 +462,11 @@ function Client:__tostring()
   return "ringlink.client(" .. self.options.environment .. ")"
 end
 
-local RETURNING = { "exchange", "match", "confirm", "update", "complete", "link", "work", "webhook",
-  "forget_user", "reseal", "close" }
+local RETURNING = { "exchange", "import", "authorized", "match", "confirm", "update", "complete", "link", "work",
+  "webhook", "forget_user", "reseal", "close" }
 face.cover(Client, RETURNING)
 face.check_self(Client, "client", RETURNING)
-face.check_self(Client, "client", { "account", "accounts", "verify_webhook", "on", "metrics" })
+face.check_self(Client, "client", { "account", "accounts", "verify_webhook", "on", "flow", "metrics",
+  "authorize_url" })
 
 return M

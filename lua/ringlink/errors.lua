@@ -11,6 +11,8 @@ local M = {}
 ---@field code string        one of the names in `ringlink.errors.list`
 ---@field message string     what happened and what to do
 ---@field stage string?      which step: exchange, identify, confirm, settle, complete, refresh, ...
+---@field step string?       which of a flow's steps
+---@field flow string?       which flow this process does not have
 ---@field status integer?    HTTP status of Ring's answer
 ---@field title string?      Ring's own error title, or OAuth's `error`
 ---@field said string?       what Ring answered: HTTP status, title, detail
@@ -18,6 +20,7 @@ local M = {}
 ---@field retryable boolean  repeating the operation later can help
 ---@field ambiguous boolean? Ring may have done it although no answer came
 ---@field retry_after number? seconds Ring asked to wait
+---@field total_bytes integer? how much there is, when a range was asked for behind its end
 ---@field attempts integer?  how often it was tried
 ---@field difference_ms integer? how far a link's `time` is from this machine's clock
 ---@field cause any          the error below this one
@@ -245,9 +248,17 @@ function Error:raise()
   M.raise_outside(self)
 end
 
+-- What the cures speak of by its name.
+local function named(err)
+  local parts = {}
+  if err.ring_id then parts[#parts + 1] = "ring_id " .. err.ring_id end
+  if err.retry_after then parts[#parts + 1] = ("retry_after %g s"):format(err.retry_after) end
+  return #parts > 0 and " [" .. table.concat(parts, ", ") .. "]" or ""
+end
+
 function Error:__tostring()
   local where = self.stage and (" while " .. self.stage) or ""
-  return ("%s%s: %s"):format(self.code, where, self.message)
+  return ("%s%s: %s%s"):format(self.code, where, self.message, named(self))
 end
 
 function Error.__concat(a, b)

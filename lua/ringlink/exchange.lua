@@ -25,35 +25,37 @@ end
 
 -- Admission: one grant for one code -------------------------------------------------------------
 
-local function grant_id_for(client, code)
+-- The row that maps it, and whether it was there before: one's own grant cannot be.
+local function code_row_for(client, code)
   local key = grants.code_key(client, code)
   local known = client.store:get(key)
-  if known then return known.grant, known end
+  if known then return known, true end
   local now = client.clock.now_ms()
   local row = { kind = "code", state = "code", client_id = client.options.client_id,
     grant = core.hex(core.random(GRANT_ID_BYTES)), created_ms = now, due_ms = now + CODE_KEEP_MS }
-  if client.store:put_if(key, row, 0) then return row.grant, row end
+  if client.store:put_if(key, row, 0) then return row, false end
   known = client.store:get(key)
-  if known then return known.grant, known end
+  if known then return known, true end
   return errors.fail("store_busy", { stage = "exchange" })
 end
 
 local function admit(client, code, options)
-  local id, code_row = grant_id_for(client, code)
-  if not id then return nil, code_row end
+  local code_row, is_known = code_row_for(client, code)
+  if not code_row then return nil, is_known end
+  local id = code_row.grant
   local key = grants.key(client, id)
-  if client.store:get(key) then return key end
+  if is_known and client.store:get(key) then return key end
   if client.clock.now_ms() - code_row.created_ms > CODE_LIFE_MS then
     return errors.fail("exchange_refused", { stage = "exchange", detail = "the code was used before" })
   end
-  local _, err = grants.insert(client, key, {
+  local row, err = grants.insert(client, key, {
     id = id, state = "exchanging", flags = 0, time_ms = 0, code_ms = client.clock.now_ms(),
     code = client.vault:seal(key, "code", code),
     code_verifier = client.vault:seal(key, "code_verifier", options.code_verifier),
-    redirect_uri = options.redirect_uri,
+    redirect_uri = options.redirect_uri, invited = options.code_verifier ~= nil or nil,
   })
   if err then return nil, err end
-  return key
+  return key, nil, row or nil
 end
 
 -- The token call ------------------------------------------------------------------------------
@@ -88,13 +90,13 @@ local function unfinished(client, key, life_ms, err)
 end
 
 -- A store may have written the pair although it said that it could not.
-local function commit(client, notes, key, columns, ring_date_ms)
+local function commit(client, notes, key, columns, sent, ring_date_ms)
   columns.ring_date_ms = ring_date_ms
   columns.code, columns.code_verifier, columns.sent_ms = grants.NONE, grants.NONE, grants.NONE
   local function event(row)
     return row.fingerprint ~= columns.fingerprint and "exchanged" or nil
   end
-  return grants.apply(client, notes, key, event, { changes = columns })
+  return grants.apply(client, notes, key, event, { changes = columns, known = sent })
 end
 
 local function exchange_section(client, notes, key)
@@ -107,13 +109,13 @@ local function exchange_section(client, notes, key)
     return refuse(client, notes, key, in_doubt and "exchange_outcome_unknown" or "exchange_refused")
   end
   local form = form_of(client, key, row)           -- before anything is written
-  row, err = grants.update(client, key, function() return { sent_ms = client.clock.now_ms() } end)
+  row, err = grants.update(client, key, function() return { sent_ms = client.clock.now_ms() } end, row)
   if not row then return nil, err end
   local answer, cause = ring.token(client, form, { stage = "exchange",
     need_refresh = true,
     deadline_ms = client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms) })
   if answer then
-    return pair.save(client, notes, key, { received = answer, write = commit, answer.ring_date_ms })
+    return pair.save(client, notes, key, { received = answer, write = commit, row, answer.ring_date_ms })
   end
   cause.ambiguous = cause.ambiguous or in_doubt or nil
   if cause.title ~= "invalid_grant" then return unfinished(client, key, code_life_ms(row), cause) end
@@ -136,7 +138,7 @@ local function identify_section(client, notes, key)
   local row, err = grants.load(client, key)
   if not row then return nil, err end
   if row.state ~= "identifying" then return row end
-  local me, cause = tokens.me(client, key)
+  local me, cause = tokens.me(client, key, row)
   if not me then
     if cause.code == "not_found" and cause.status == 404 then
       local failed = grants.apply(client, notes, key, "identify_refused",
@@ -154,7 +156,8 @@ local function identify_section(client, notes, key)
     client.store:delete(key)
     return errors.fail("not_found", { stage = "identify", detail = "the account was forgotten" })
   end
-  row, err = grants.apply(client, notes, key, "identified", { changes = { account = account_id } })
+  row, err = grants.apply(client, notes, key, "identified",
+    { changes = { account = account_id }, known = row })
   if row then notes[#notes + 1] = { "exchanged", client:handle(key, row) } end
   return row, err
 end
@@ -169,10 +172,12 @@ local SECTIONS = {
 --- Takes a grant on to `unclaimed`, from wherever it stands.
 ---@param client ringlink.Client
 ---@param key string
+---@param known table? the row, read or written here just now
 ---@return ringlink.Account?
 ---@return ringlink.Error?
-function M.resume(client, key)
-  local row, err = grants.load(client, key)
+function M.resume(client, key, known)
+  local row, err = known, nil
+  if not row then row, err = grants.load(client, key) end
   while row and SECTIONS[row.state] do
     local prefix, section = SECTIONS[row.state][1], SECTIONS[row.state][2]
     row, err = flight.run(client, prefix .. key, section, key)
@@ -205,6 +210,7 @@ end
 ---@param options { code_verifier: string?, redirect_uri: string? }?
 ---@return string? key of the grant
 ---@return ringlink.Error?
+---@return table? row of a grant that is new
 function M.accept(client, code, options)
   local checked, err = check.code(code)
   if not checked then return nil, err end
@@ -220,9 +226,9 @@ end
 ---@return ringlink.Account?
 ---@return ringlink.Error?
 function M.exchange(client, code, options)
-  local key, err = M.accept(client, code, options)
+  local key, err, row = M.accept(client, code, options)
   if not key then return nil, err end
-  return M.resume(client, key)
+  return M.resume(client, key, row)
 end
 
 return M

@@ -4,6 +4,9 @@
 -- flags, time_ms, code_ms) change only through the core's link machine; tokens, code, nonce, user
 -- and identifier are sealed. Which grant is an account's current one is derived, never stored, so it
 -- cannot disagree with the rows.
+-- A row that was read or written here may be handed to `update` and `apply` as known: they begin with it
+-- instead of reading it again. Should it be stale, the write finds another version, and a refusal is not
+-- believed before the row was read again; so nobody who waits in between has to care.
 -- What a partner must hear of is written together with it: the column `owed` names the hook until it
 -- was told, and a row that owes one is due. So the process that finds out may die in between.
 
@@ -54,6 +57,12 @@ local function refresh_due(client, row)
   return (row.refreshed_ms or row.created_ms) + interval_ms * (1 - REFRESH_SPREAD * row.spread)
 end
 
+-- Steps may be left after the PATCH as before it; one that waits is asked again when it said.
+local function linked_due(client, row)
+  if row.conducted then return row.updated_ms + client.options.deadline_ms end
+  return math.min(refresh_due(client, row), row.ask_again_ms or math.huge)
+end
+
 local DUE = {
   exchanging = function(client, row) return row.created_ms + client.options.deadline_ms end,
   identifying = function(client, row) return row.updated_ms + client.options.deadline_ms end,
@@ -62,10 +71,8 @@ local DUE = {
   end,
   matched = function(client, row) return row.updated_ms + client.options.deadline_ms end,
   confirming = function(client, row) return row.updated_ms + client.options.deadline_ms end,
-  awaiting = function(client, row)
-    return row.conducted and row.updated_ms + client.options.deadline_ms or refresh_due(client, row)
-  end,
-  completed = refresh_due,
+  awaiting = linked_due,
+  completed = linked_due,
   relink = function(client, row)          -- one that was never anybody's is dropped in the end
     if row.user or row.linked_ms then return nil end
     return row.created_ms + client.options.unclaimed_max_age_s * 1000
@@ -90,6 +97,22 @@ function M.has(row, flag)
   return math.floor(row.flags / core.link_flags[flag]) % 2 == 1
 end
 
+-- What is known of a row ------------------------------------------------------------------------
+
+-- row -> its version in the store, for as long as somebody has the row.
+local versions = setmetatable({}, { __mode = "k" })
+
+local function note(row, version)
+  versions[row] = version
+  return row
+end
+
+local function copy_of(row)
+  local copy = {}
+  for name, value in pairs(row) do copy[name] = value end
+  return copy
+end
+
 -- Reading and writing -------------------------------------------------------------------------
 
 local function store_failed(problem)
@@ -101,7 +124,7 @@ end
 ---@param client ringlink.Client
 ---@param key string
 ---@param row table
----@return boolean? inserted false when another one was first
+---@return table|false|nil row as it is stored now; false when another one was first
 ---@return ringlink.Error?
 function M.insert(client, key, row)
   local now = client.clock.now_ms()
@@ -110,7 +133,7 @@ function M.insert(client, key, row)
   row.spread = client:random_unit()
   row.due_ms = due_ms(client, row)
   local version, problem = client.store:put_if(key, row, 0)
-  if version then return true end
+  if version then return note(row, version) end
   if problem == "conflict" then return false end
   return store_failed(problem)
 end
@@ -122,9 +145,19 @@ end
 ---@return any version_or_error
 function M.load(client, key)
   local row, version = client.store:get(key)
-  if row then return row, version end
+  if row then return note(row, version), version end
   if version ~= nil then return store_failed(version) end
   return errors.fail("not_found", { detail = "this grant is not stored (any more)" })
+end
+
+--- Grants by state, user (its tag) or account.
+---@param client ringlink.Client
+---@param query table as of the store's `find`
+---@return { key: string, row: table }[]
+function M.find(client, query)
+  local list = client.store:find(query)
+  for _, entry in ipairs(list) do note(entry.row, entry.version) end
+  return list
 end
 
 local function merge(row, changes)
@@ -137,26 +170,42 @@ local function put_all(target, source)
   for name, value in pairs(source) do target[name] = value end
 end
 
+local function write(client, key, row, changes, version)
+  merge(row, changes)
+  row.updated_ms = client.clock.now_ms()
+  row.due_ms = due_ms(client, row)
+  sealed.renew(client.vault, key, row)
+  return client.store:put_if(key, row, version)
+end
+
+-- What is known stays as it is, for whoever has it.
+local function begin_with(client, key, known)
+  if known then return copy_of(known), versions[known] end
+  return M.load(client, key)
+end
+
 --- Changes a grant by compare-and-set, reading again after a conflict. Fields that an older store
 --- key sealed are sealed anew on the way.
 ---@param client ringlink.Client
 ---@param key string
 ---@param change fun(row: table): table?, ringlink.Error? the columns to write, or nil to leave it
+---@param known table? the row as it was read or written here: saves reading it
 ---@return table? row as it stands now
 ---@return ringlink.Error?
-function M.update(client, key, change)
+function M.update(client, key, change, known)
+  known = known and versions[known] and known
   for _ = 1, CONFLICTS_MAX do
-    local row, version = M.load(client, key)
+    local row, version = begin_with(client, key, known)
     if not row then return nil, version end
     local changes, err = change(row)
-    if not changes then return nil, err end
-    merge(row, changes)
-    row.updated_ms = client.clock.now_ms()
-    row.due_ms = due_ms(client, row)
-    sealed.renew(client.vault, key, row)
-    local written, problem = client.store:put_if(key, row, version)
-    if written then return row end
-    if problem ~= "conflict" then return store_failed(problem) end
+    if changes then
+      local written, problem = write(client, key, row, changes, version)
+      if written then return note(row, written) end
+      if problem ~= "conflict" then return store_failed(problem) end
+    elseif not known then
+      return nil, err
+    end
+    known = nil
   end
   return errors.fail("store_busy", { detail = "the row changed again and again" })
 end
@@ -189,7 +238,8 @@ end
 ---@param notes table what hooks are to be told, once the section is over
 ---@param key string
 ---@param event string|fun(row: table): string? one of core.link_events; nil leaves the flow as it is
----@param more { arg: any, changes: table?, guard: (fun(row: table): boolean?, ringlink.Error?)? }?
+---@param more { arg: any, changes: table|(fun(row: table): table)|nil,
+--- guard: (fun(row: table): boolean?, ringlink.Error?)?, known: table? }? `known` as of `update`
 ---@return table? row
 ---@return ringlink.Error?
 function M.apply(client, notes, key, event, more)
@@ -206,24 +256,39 @@ function M.apply(client, notes, key, event, more)
     local changes, failure = {}, nil
     if name then changes, failure = transition(client, row, name, more.arg) end
     if not changes then return nil, failure end
-    put_all(changes, more.changes or {})
+    local also = more.changes or {}
+    put_all(changes, type(also) == "function" and also(row) or also)
     return changes
-  end)
+  end, more.known)
   if not row then return nil, err end
   if from ~= row.state then
     notes[#notes + 1] = { "transition", client:handle(key, row), from, row.state,
-      owing = row.owed and { key = key, hook = row.owed } or nil }
+      owing = row.owed and { key = key, hook = row.owed, known = row } or nil }
   end
   return row
 end
 
+--- A guard for `apply`: the row is still the claim that somebody was asked about. What they said of it says
+--- nothing about another one's, or the next one of theirs.
+---@param before table the row as it was then
+---@return fun(row: table): boolean?, ringlink.Error?
+function M.same_claim(before)
+  return function(row)
+    if row.state == before.state and row.user == before.user and row.nonce_tag == before.nonce_tag then
+      return true
+    end
+    return errors.fail("invalid_transition", { stage = "link",
+      detail = "somebody else took the link elsewhere meanwhile" })
+  end
+end
+
 --- The hooks have heard what a row owed them. A store that does not take it lets them hear it again.
 ---@param client ringlink.Client
----@param owing { key: string, hook: string }
+---@param owing { key: string, hook: string, known: table? } `known` as of `update`
 function M.settle(client, owing)
   errors.catch(M.update, client, owing.key, function(row)
     return row.owed == owing.hook and { owed = M.NONE, not_before_ms = M.NONE } or nil
-  end)
+  end, owing.known)
 end
 
 --- Takes it upon the caller to tell what a row owes; for a while nobody else does.
@@ -236,6 +301,23 @@ function M.take_owed(client, key)
     if not row.owed or (row.not_before_ms or 0) > now then return nil end
     return { not_before_ms = now + client.options.deadline_ms }
   end)
+end
+
+--- Whether the daily refresh of a row is overdue, whatever else is to be done with it.
+---@param client ringlink.Client
+---@param row table
+---@return boolean
+function M.is_refresh_due(client, row)
+  return refresh_due(client, row) <= client.clock.now_ms()
+end
+
+--- Whether a linked row has partner's steps to be taken on: left by a process, or asked again by now.
+---@param client ringlink.Client
+---@param row table
+---@return boolean
+function M.has_steps_due(client, row)
+  if row.state ~= "awaiting" and row.state ~= "completed" then return false end
+  return row.conducted or (row.ask_again_ms or math.huge) <= client.clock.now_ms()
 end
 
 --- The error that a row has come to its end with, as far as it is kept.
@@ -272,7 +354,7 @@ end
 ---@return { key: string, row: table }[]
 function M.of_account(client, account_id)
   if account_id == nil then return {} end
-  local list = client.store:find({ account = account_id })
+  local list = M.find(client, { account = account_id })
   table.sort(list, newer)
   return list
 end

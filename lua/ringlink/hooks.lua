@@ -18,6 +18,7 @@ end
 ---@class ringlink.Hooks
 ---@field listeners table<string, function[]>
 ---@field log fun(level: string, message: string, fields: table?)
+---@field told table<thread|string, integer> how often each coroutine has told a listener something
 local Hooks = {}
 Hooks.__index = Hooks
 
@@ -25,7 +26,7 @@ Hooks.__index = Hooks
 ---@param log fun(level: string, message: string, fields: table?)
 ---@return ringlink.Hooks
 function M.new(log)
-  return setmetatable({ listeners = {}, log = log }, Hooks)
+  return setmetatable({ listeners = {}, log = log, told = setmetatable({}, { __mode = "k" }) }, Hooks)
 end
 
 --- Whether a name is one that `client:on` takes.
@@ -85,10 +86,16 @@ end
 -- Whatever stops a link before the POST gives the claim back, and the nonce with it.
 local SPENT = { before_confirm = "let the user tap Sign In again" }
 
-local function hook_failed(name, cause)
-  local spent = SPENT[name]
-  return errors.new("hook_failed", { stage = name, detail = "hook " .. name, cause = cause,
-    cure = spent and "see the cause; fix the hook, then " .. spent, retryable = not spent })
+--- The error of a hook, or of a flow's step, that made a mistake.
+---@param name string
+---@param cause any
+---@param step string?
+---@return ringlink.Error
+function M.failed(name, cause, step)
+  local spent, what = SPENT[name], step and "step" or "hook"
+  return errors.new("hook_failed", { stage = name, step = step, detail = what .. " " .. (step or name),
+    cause = cause, cure = spent and ("see the cause; fix the %s, then %s"):format(what, spent),
+    retryable = not spent })
 end
 
 local function call(entry, args)
@@ -96,9 +103,25 @@ local function call(entry, args)
 end
 
 local function told_failure(self, name, cause)
-  local err = hook_failed(name, cause)
+  local err = M.failed(name, cause)
   self.log("error", err.message, { hook = name, cause = errors.describe_trace(cause) })
   return err
+end
+
+local function here()
+  return coroutine.running() or "main"
+end
+
+local function count_told(self)
+  local co = here()
+  self.told[co] = (self.told[co] or 0) + 1
+end
+
+--- How often the caller's coroutine has told a listener something: whoever has done so in between cannot know
+--- what the listener did.
+---@return integer
+function Hooks:told_here()
+  return self.told[here()] or 0
 end
 
 --- Tells every listener. Their results are ignored; failures are logged and the first one is
@@ -109,6 +132,7 @@ function Hooks:tell(name, ...)
   local args = { n = select("#", ...), ... }
   local first, interruption
   for _, entry in ipairs(self.listeners[name] or {}) do
+    count_told(self)
     local ok, cause = call(entry, args)
     if not ok and errors.is_interruption(cause) then
       interruption = cause
@@ -121,21 +145,22 @@ function Hooks:tell(name, ...)
   return first
 end
 
-local function not_answered(name, cause)
+local function not_answered(name, cause, step)
   if errors.is_interruption(cause) then error(cause, 0) end
-  return nil, hook_failed(name, cause)
+  return nil, M.failed(name, cause, step)
+end
+
+local function objected(entry, name, objection, reason)
+  local said = errors.describe(reason or "no reason given")
+  return errors.fail(objection, { stage = name, step = entry.name, cause = reason,
+    detail = entry.name and ("step %s: %s"):format(entry.name, said) or said, cure = SPENT[name] })
 end
 
 local function ask_one(entry, name, objection, args)
-  local ok, answer, reason = call(entry, args)
-  if not ok then return not_answered(name, answer) end
-  if answer == false or (answer == nil and reason ~= nil) then
-    return errors.fail(objection, {
-      stage = name, cause = reason, detail = errors.describe(reason or "no reason given"),
-      cure = SPENT[name],
-    })
-  end
-  return true
+  local ok, answer, more = call(entry, args)
+  if not ok then return not_answered(name, answer, entry.name) end
+  if answer == false or (answer == nil and more ~= nil) then return objected(entry, name, objection, more) end
+  return true, answer, more
 end
 
 --- Asks one function as if it were the only listener.
@@ -143,22 +168,37 @@ end
 ---@param name string
 ---@param objection string as of `ask`
 ---@return boolean? agreed
----@return ringlink.Error? err
+---@return any answer or ringlink.Error
+---@return any more the second value of the answer
 function M.ask_function(fn, name, objection, ...)
   return ask_one({ fn = fn }, name, objection, { n = select("#", ...), ... })
 end
 
+--- The same of a flow's step, which the error names.
+---@param step ringlink.Step
+---@param name string of the hook that it stands beside
+---@param objection string
+---@return boolean? agreed
+---@return any answer
+---@return any more
+function M.ask_step(step, name, objection, ...)
+  return ask_one(step, name, objection, { n = select("#", ...), ... })
+end
+
 --- Asks every listener in order until one objects: by `false, reason` or `nil, err` with something
---- said. A listener that returns nothing agrees.
+--- said. A listener that returns nothing agrees. One of `configure` may say "later": those after it are
+--- asked when it does not say so any more.
 ---@param name string
 ---@param objection string the error code of an objection
 ---@return boolean? agreed
----@return ringlink.Error? err `objection`, or hook_failed when a listener raised
+---@return any answer "later", or a ringlink.Error: `objection`, or hook_failed when a listener raised
+---@return any more
 function Hooks:ask(name, objection, ...)
   local args = { n = select("#", ...), ... }
   for _, entry in ipairs(self.listeners[name] or {}) do
-    local agreed, err = ask_one(entry, name, objection, args)
-    if not agreed then return nil, err end
+    local agreed, answer, more = ask_one(entry, name, objection, args)
+    if not agreed then return nil, answer end
+    if answer == "later" and name == "configure" then return true, answer, more end
   end
   return true
 end

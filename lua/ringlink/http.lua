@@ -8,6 +8,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local flight = require "ringlink.flight"
 local json = require "ringlink.json"
+local sinks = require "ringlink.sink"
 local url = require "ringlink.url"
 
 local M = {}
@@ -27,12 +28,15 @@ local PATIENCE = 0.5                   -- of the time a call has: so long it giv
 ---@field deadline_ms integer? of the whole call, by the monotonic clock
 ---@field accept (fun(response: table): boolean)? whether a 2xx answer can be used
 ---@field response_bytes_max integer?
+---@field sink string|function|nil where a 2xx answer's body goes (sink.lua)
+---@field public_only boolean? never to this machine or a private network
 ---@field path_is_secret boolean? a pre-signed URL: no hook is told its path
 
 ---@class ringlink.Response
 ---@field status integer
 ---@field headers table<string, string> names in lower case
----@field body string
+---@field body string          "" when it went into a sink
+---@field written integer?     bytes that did
 ---@field json any?            decoded, when the body is JSON
 ---@field attempts integer
 ---@field maybe_before boolean an earlier attempt may have been processed
@@ -40,16 +44,27 @@ local PATIENCE = 0.5                   -- of the time a call has: so long it giv
 
 local function request_of(client, call)
   local left_ms = call.deadline_ms - client.clock.monotonic_ms()
+  local timeout_ms = call.timeout_ms or client.options.timeout_ms
+  local stall_ms, sink_path = sinks.fields(call.sink, timeout_ms)
   return {
     method = call.method, url = call.url, headers = call.headers, body = call.body,
-    timeout_ms = math.max(1, math.min(call.timeout_ms or client.options.timeout_ms, left_ms)),
-    response_bytes_max = call.response_bytes_max,
+    timeout_ms = math.max(1, math.min(timeout_ms, left_ms)), stall_ms = stall_ms, sink_path = sink_path,
+    response_bytes_max = call.response_bytes_max, public_only = call.public_only,
   }
+end
+
+-- The transport, once it has room; not for a request that would have no time left.
+local function open(client, call)
+  local transport, err = client:open_transport()
+  if not transport then return nil, err end
+  if client.runtime.admit then client.runtime.admit(transport) end
+  if client.clock.monotonic_ms() <= call.deadline_ms then return transport end
+  return errors.fail("busy", { stage = call.stage, detail = "no connection was free before the deadline" })
 end
 
 -- A transport that failed as a whole is replaced by a new one, once.
 local function start(client, call, replaced)
-  local transport, err = client:open_transport()
+  local transport, err = open(client, call)
   if not transport then return nil, err end
   local ticket, code, detail = transport:start(request_of(client, call))
   if ticket then return transport, ticket end
@@ -63,7 +78,7 @@ end
 local function send(client, call)
   local transport, ticket = start(client, call, false)
   if not transport then return nil, ticket end
-  return client.runtime.await(transport, ticket)
+  return sinks.receive(client, transport, ticket, call.sink)
 end
 
 -- What nobody waits for gives way to others, but not until it fails.
@@ -113,6 +128,11 @@ local function device_offline(result)
   return result.status == 503 and errors.first(result.json).title == "Device Unavailable"
 end
 
+-- What a function was given cannot be taken back, and an address that may not be asked stays one.
+local function is_final(result)
+  return device_offline(result) or result.begun or (result.error == "bad_response" and not result.sent)
+end
+
 -- Where JSON is expected it is read whatever the answer calls itself.
 local function decode_json(call, result)
   if result.error then return end
@@ -144,7 +164,7 @@ local function decide(client, call, result, state)
     attempts = state.attempts, lost = state.lost, attempts_max = client.options.max_attempts,
     elapsed_ms = client.clock.monotonic_ms() - state.started_ms,
     deadline_ms = call.deadline_ms - state.started_ms,
-    retry_after_ms = state.retry_after_ms, final = device_offline(result), random = chance(client, result),
+    retry_after_ms = state.retry_after_ms, final = is_final(result) or false, random = chance(client, result),
   })
 end
 
@@ -154,7 +174,7 @@ local READS = { GET = true, HEAD = true }
 -- "Ambiguity"). A plain call's 429 is taken at its word.
 local function may_have_worked(call, result)
   if READS[call.method] then return false end
-  if result.error then return result.sent or false end
+  if result.error then return result.sent and not result.begun or false end
   local limited = result.status == 429 and call.kind ~= "once"
   return result.status >= 500 or result.status == 408 or limited
 end
@@ -171,7 +191,7 @@ local function wire_error(client, call, result, state)
   if result.error == "response_too_large" then detail, cure = too_large(client, call) end
   return errors.new(result.error, {
     stage = call.stage, status = result.status, attempts = state.attempts, detail = detail, cure = cure,
-    ambiguous = maybe or nil,
+    cause = result.cause, ambiguous = maybe or nil,
   })
 end
 

@@ -13,14 +13,20 @@ local tokens = require "ringlink.tokens"
 local M = {}
 
 local PRIOR = { user = "prior_user", user_sealed = "prior_user_sealed",
-  identifier = "prior_identifier", identifier_shown = "prior_shown" }
+  identifier = "prior_identifier", identifier_shown = "prior_shown",
+  flow = "prior_flow", steps = "prior_steps", stopped = "prior_stopped",
+  ask_again_ms = "prior_ask_again_ms", reassigned = "prior_reassigned",
+  paused = "prior_paused", conducted = "prior_conducted", own_configure = "prior_own_configure" }
 
---- The columns that keep aside, while a claim is not confirmed, whose the grant was before.
+--- The columns that keep aside, while a claim is not confirmed, whose the grant was before, and how far
+--- their steps had come.
 ---@param row table
 ---@return table changes
 function M.keep_prior(row)
   local changes = {}
-  for name, prior in pairs(PRIOR) do changes[prior] = row[name] end
+  for name, prior in pairs(PRIOR) do
+    changes[prior] = row[name] == nil and grants.NONE or row[name]
+  end
   return changes
 end
 
@@ -35,7 +41,7 @@ end
 ---@return table changes
 function M.end_of_claim(row)
   local changes = { nonce = grants.NONE, nonce_tag = grants.NONE, time = grants.NONE,
-    claim_ms = grants.NONE, conducted = grants.NONE }
+    claim_ms = grants.NONE }
   for name, prior in pairs(PRIOR) do changes[name] = row[prior] or grants.NONE end
   return forget_prior(changes)
 end
@@ -66,7 +72,8 @@ end
 local function give_back(client, notes, key, event, err)
   local row, problem = grants.load(client, key)
   if not row then return nil, problem end
-  local released, refusal = grants.apply(client, notes, key, event, { changes = M.end_of_claim(row) })
+  local released, refusal = grants.apply(client, notes, key, event,
+    { changes = M.end_of_claim(row), known = row })
   if not released then return nil, refusal end
   return nil, err
 end
@@ -153,7 +160,7 @@ local function post(client, key, row)
       nonce = client.vault:open(key, "nonce", row.nonce),
       account_identifier = identifier_of(client, key, row),
     }, client.clock.monotonic_ms() + math.min(left_ms, client.options.deadline_ms))
-  end)
+  end, { known = row })
 end
 
 local function too_late(client, notes, key, row, was_maybe, err)
@@ -185,22 +192,39 @@ local function confirm_failed(client, notes, key, row, was_maybe, err)
   return give_back(client, notes, key, "confirm_refused", errors.advise(err, SPENT))
 end
 
+--- Takes a claim on that needs no POST: the user agreed at Ring's own page (contract 11), or the link was
+--- confirmed before it was imported.
+---@param client ringlink.Client
+---@param notes table[]
+---@param key string
+---@param meant table the claim that `before_confirm` was asked about
+---@return table? row `awaiting`
+---@return ringlink.Error?
+function M.consent(client, notes, key, meant)
+  local row, err = grants.apply(client, notes, key, "consented",
+    { guard = grants.same_claim(meant), changes = { status = "awaiting" } })
+  if row then note_link(client, notes, "awaiting", key, row) end
+  return row, err
+end
+
 --- POSTs the nonce.
 ---@param client ringlink.Client
 ---@param notes table[]
 ---@param key string
+---@param meant table the claim that `before_confirm` was asked about
 ---@return table? row `awaiting`
 ---@return ringlink.Error?
-function M.confirm(client, notes, key)
+function M.confirm(client, notes, key, meant)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
   sealed.check(client, key, before, NEEDED)
   local was_maybe = grants.has(before, "post_maybe")
-  local row, problem = grants.apply(client, notes, key, "confirm_begin")
+  local row, problem = grants.apply(client, notes, key, "confirm_begin",
+    { guard = grants.same_claim(meant), known = before })
   if not row then return nil, problem end
   local answer, failure = post(client, key, row)
   if not answer then return confirm_failed(client, notes, key, row, was_maybe, failure) end
-  row, err = grants.apply(client, notes, key, "confirmed", { changes = {
+  row, err = grants.apply(client, notes, key, "confirmed", { known = row, changes = {
     status = answer.status or "awaiting",
     identifier_shown = shown(client, key, answer.account_identifier) } })
   if row then note_link(client, notes, "awaiting", key, row) end
@@ -212,19 +236,25 @@ end
 local REPLACED = { identifying = true, unclaimed = true, matched = true, confirming = true,
   awaiting = true, completed = true, relink = true }
 
+-- An imported grant is older than its row: it stands in for what does not work any more, and for no other.
+local function is_replaced(other, row)
+  if row.imported and other.state ~= "relink" then return false end
+  local older = other.created_ms < row.created_ms or (other.created_ms == row.created_ms and other.id ~= row.id)
+  return older and REPLACED[other.state]
+end
+
 -- A completed grant replaces the account's older ones; a newer one is another journey.
 local function replace_older(client, notes, row)
   for _, other in ipairs(grants.of_account(client, row.account)) do
-    local older = other.row.created_ms < row.created_ms
-      or (other.row.created_ms == row.created_ms and other.row.id ~= row.id)
-    if older and REPLACED[other.row.state] then
-      grants.apply(client, notes, other.key, "supersede")
+    if is_replaced(other.row, row) then
+      grants.apply(client, notes, other.key, "supersede", { known = other.row })
     end
   end
 end
 
 -- Ring refuses to change a status: because it has it already? So it is when a PATCH that had worked
--- was repeated; else one that changes nothing else tells.
+-- was repeated, or when it was imported, which only a link that can read devices gets so far; else one that
+-- changes nothing else tells.
 local function has_status_already(client, key, status, repeated)
   if repeated then return { status = status } end
   local row = grants.load(client, key)
@@ -238,12 +268,13 @@ local function audit_of(client, key, row, resumed)
     from = not resumed and client.vault:open(key, "origin", row.origin) or nil }
 end
 
--- A link that was paused and goes on is none that somebody made from somewhere.
-local function completed(client, notes, key, before, answer)
-  local row, err = grants.apply(client, notes, key, "completed", { changes = forget_prior({
+-- A link that was paused and goes on is none that somebody made from somewhere. With steps that follow
+-- it is not over: `work` may finish them.
+local function completed(client, notes, key, before, answer, follows)
+  local row, err = grants.apply(client, notes, key, "completed", { known = before, changes = forget_prior({
     status = "completed", linked_ms = client.clock.now_ms(), updated_at = answer.updated_at,
-    identifier_shown = shown(client, key, answer.account_identifier), conducted = grants.NONE,
-    paused = grants.NONE }) })
+    identifier_shown = shown(client, key, answer.account_identifier),
+    conducted = follows or grants.NONE, following = follows or grants.NONE, paused = grants.NONE }) })
   if not row then return nil, err end
   replace_older(client, notes, row)
   note_link(client, notes, "completed", key, row)
@@ -251,12 +282,13 @@ local function completed(client, notes, key, before, answer)
   return row
 end
 
-local function complete_failed(client, notes, key, before, err)
+local function complete_failed(client, notes, key, before, err, follows)
   local patched, was_maybe = err.stage == "complete", grants.has(before, "patch_maybe")
   if patched and err.status == 404 then return gone(client, notes, key, err) end
   if patched and err.code == "invalid_transition" then
-    local answer = has_status_already(client, key, "completed", was_maybe or err.ambiguous)
-    if answer then return completed(client, notes, key, before, answer) end
+    local is_repeated = was_maybe or err.ambiguous or before.imported
+    local answer = has_status_already(client, key, "completed", is_repeated)
+    if answer then return completed(client, notes, key, before, answer, follows) end
   end
   if patched and may_have_happened(err) then return in_doubt(err) end
   if not patched or err.status == nil then
@@ -272,26 +304,29 @@ end
 ---@param client ringlink.Client
 ---@param notes table[]
 ---@param key string
+---@param meant table the link that `before_complete` was asked about
 ---@param identifier string? a new identifier to show
+---@param follows true? steps of the partner's come after it
 ---@return table? row `completed`
 ---@return ringlink.Error?
-function M.complete(client, notes, key, identifier)
+function M.complete(client, notes, key, meant, identifier, follows)
   local before, err = grants.load(client, key)
   if not before then return nil, err end
   sealed.check(client, key, before, NEEDED)
   local row, problem = grants.apply(client, notes, key, "complete_begin",
-    { changes = { conducted = true } })           -- every hook has agreed: `work` may finish it
+    { guard = grants.same_claim(meant), known = before,
+      changes = { conducted = true } })              -- every hook has agreed: `work` may finish it
   if not row then return nil, problem end
   local answer, failure = tokens.authorized(client, key, function(access)
     return ring.patch(client, access, { status = "completed", account_identifier = identifier },
       "complete")
-  end)
-  if not answer then return complete_failed(client, notes, key, before, failure) end
+  end, { known = row })
+  if not answer then return complete_failed(client, notes, key, before, failure, follows) end
   if answer.status ~= "completed" then
     return in_doubt(errors.new("bad_response", { stage = "complete",
       detail = "Ring answered with another status than completed" }))
   end
-  return completed(client, notes, key, before, answer)
+  return completed(client, notes, key, row, answer, follows)
 end
 
 -- Updating ------------------------------------------------------------------------------------
@@ -324,10 +359,10 @@ function M.update(client, notes, key, fields)
   local row, problem = grants.load(client, key)
   if not row then return nil, problem end
   if fields.status == "awaiting" and row.state == "completed" then
-    changes.paused = true
-    return grants.apply(client, notes, key, "paused", { changes = changes })
+    changes.paused, changes.conducted = true, grants.NONE
+    return grants.apply(client, notes, key, "paused", { changes = changes, known = row })
   end
-  return grants.update(client, key, function() return changes end)
+  return grants.update(client, key, function() return changes end, row)
 end
 
 return M

@@ -5,8 +5,10 @@
 
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
+local external = require "ringlink.runtime.external"
 local guard = require "ringlink.store.guard"
 local memory_store = require "ringlink.store.memory"
+local runtime = require "ringlink.runtime"
 local url = require "ringlink.url"
 
 local M = {}
@@ -32,19 +34,28 @@ local function from_environment(name, variable)
   return value
 end
 
-local function from_file(name, path)
+-- Why a file is not its owner's alone; of the open one, for its path may name another by now.
+local function shared(file, path)
+  local mode, is_trusted = core.file_mode(file)
+  if not is_trusted then return ("belongs to another user: chown %s to yourself"):format(path) end
+  if mode % 64 ~= 0 then return ("is open to others (mode %04o): chmod 600 %s"):format(mode, path) end
+end
+
+local function from_file(name, path, is_private)
   local file, problem = io.open(path, "rb")
   if not file then wrong(name, ("names a file that cannot be read: %s"):format(problem)) end
-  local value = file:read(SECRET_BYTES_MAX + 2) or ""
+  local open = is_private and shared(file, path)
+  local value = not open and file:read(SECRET_BYTES_MAX + 2) or ""
   file:close()
+  if open then wrong(name, "names a file that " .. open) end
   return (value:gsub("\r?\n$", ""))
 end
 
-local function resolve_secret(name, value)
+local function resolve_secret(name, value, is_private)
   if type(value) ~= "string" then wrong(name, "must be text, not a " .. type(value)) end
   local source, rest = value:match("^(%a+):(.*)$")
   if source == "env" then value = from_environment(name, rest) end
-  if source == "file" then value = from_file(name, rest) end
+  if source == "file" then value = from_file(name, rest, is_private) end
   if #value == 0 or #value > SECRET_BYTES_MAX or value:find("[%c]") then
     wrong(name, ("must be one line of 1 to %d bytes"):format(SECRET_BYTES_MAX))
   end
@@ -150,6 +161,23 @@ function read.path(name, value)
   return value
 end
 
+-- The runtime ---------------------------------------------------------------------------------
+
+local RUNTIMES = { auto = true, loop = true, blocking = true, ["ngx"] = true, cqueues = true, luv = true }
+local RUNTIME_FORMS = "must be one of: auto, loop, blocking, ngx, cqueues, luv; or a table of an event "
+  .. "loop's functions: wait_fd, sleep, spawn"
+
+function read.runtime(name, value)
+  if runtime.is_made(value) then return value end
+  if type(value) == "table" then
+    local problem = external.problem(value)
+    if problem then wrong(name, problem) end
+  elseif type(value) ~= "string" or not RUNTIMES[value] then
+    wrong(name, RUNTIME_FORMS)
+  end
+  return value
+end
+
 -- The stores ----------------------------------------------------------------------------------
 
 local STORE_FORMS = 'must be "sqlite:PATH", "memory", or a table of the port\'s functions'
@@ -175,17 +203,8 @@ function read.store(name, value, _, options, clock)
   wrong(name, STORE_FORMS)
 end
 
-local function refuse_readable(name, path)
-  local mode = core.file_mode(path)
-  if mode and mode % 64 ~= 0 then
-    wrong(name, ("names a file that is open to others (mode %04o): chmod 600 %s"):format(mode, path))
-  end
-end
-
 local function store_key_bytes(name, value)
-  local path = type(value) == "string" and value:match("^file:(.*)$")
-  if path then refuse_readable(name, path) end
-  local bytes = core.base64_decode(resolve_secret(name, value))
+  local bytes = core.base64_decode(resolve_secret(name, value, true))
   if not bytes or #bytes ~= STORE_KEY_BYTES then
     wrong(name, "must be 32 bytes as Base64, 44 characters; `openssl rand -base64 32` makes one")
   end
@@ -219,8 +238,6 @@ end
 
 -- The table -----------------------------------------------------------------------------------
 
-local RUNTIMES = { auto = true, loop = true, blocking = true, ["ngx"] = true }
-
 local SPECS = {
   { "allow_http_loopback", "boolean", default = false },
   { "clock", "clock" },
@@ -233,8 +250,9 @@ local SPECS = {
   { "store_key", "store_key" },
   { "api_url", "url", default = "https://api.amazonvision.com" },
   { "oauth_url", "url", default = "https://oauth.ring.com" },
+  { "account_url", "url", default = "https://account.ring.com" },
   { "environment", "text", default = "production" },
-  { "runtime", "text", default = "auto", choices = RUNTIMES, says = "auto, loop, blocking, ngx" },
+  { "runtime", "runtime", default = "auto" },
   { "ca_file", "path" },
   { "client_cert", "path" },
   { "client_key", "path" },
@@ -320,11 +338,13 @@ local function check_store_key(given)
   end
 end
 
---- Every option with its default, for the README's check.
----@return { name: string, default: any }[]
+--- Every option, for the README's check and for those that are set from the shell.
+---@return { name: string, kind: string, default: any, required: boolean? }[]
 function M.list()
   local list = {}
-  for i, spec in ipairs(SPECS) do list[i] = { name = spec[1], default = spec.default } end
+  for i, spec in ipairs(SPECS) do
+    list[i] = { name = spec[1], kind = spec[2], default = spec.default, required = spec.required }
+  end
   return list
 end
 

@@ -86,7 +86,7 @@ function M.save(client, notes, key, pending)
   end
 end
 
---- Reads a grant, after writing what could not be written before.
+--- Reads a grant, after writing what could not be written before: then it is as it was written.
 ---@param client ringlink.Client
 ---@param notes table[]
 ---@param key string
@@ -95,8 +95,8 @@ end
 function M.load(client, notes, key)
   local pending = client.unsaved[key]
   if pending then
-    local _, err = write(client, notes, key, pending)
-    if not pending.settled then return nil, err end
+    local row, err = write(client, notes, key, pending)
+    if row or not pending.settled then return row, err end
   end
   return grants.load(client, key)
 end

@@ -13,22 +13,35 @@ local url = require "ringlink.url"
 local M = {}
 
 ---@class ringlink.Request
----@field path string          percent-encoded, begins with "/"
+---@field path string|(string|number)[] percent-encoded, begins with "/"; or segments to be encoded
 ---@field method string?       default GET
 ---@field query table<string, string|number|boolean>?
 ---@field headers table<string, string>?
 ---@field body string?
 ---@field json table?          instead of body
 ---@field follow boolean?      follow redirects, without the access token
----@field timeout_ms integer?  of one attempt
+---@field sink string|(fun(part: string): false?)|nil a file, or a function, that gets a 2xx answer's body
+---@field timeout_ms integer?  of one attempt; with a sink, until the head and of each standstill after it
 ---@field retry boolean?       the call may be repeated although it is not GET or HEAD
+
+---@class ringlink.Answer
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string          "" with a sink
+---@field json any             decoded, when the body is JSON
+---@field written integer?     bytes that went into the sink
+---@field range { first: integer, last: integer, total: integer? }? of a 206
+---@field location string?     the path of what was made, such as a live session
 
 local REDIRECTS_MAX = 3
 local PATH_BYTES_MAX = 8192
+local RANGE_BYTES_MAX = 52             -- "bytes " and three numbers of 14 digits
 local OURS = { authorization = true, host = true, ["content-length"] = true,
   ["transfer-encoding"] = true, connection = true }
 local KNOWN = { method = "string", path = "string", query = "table", headers = "table",
-  body = "string", json = "table", follow = "boolean", timeout_ms = "number", retry = "boolean" }
+  body = "string", json = "table", follow = "boolean", timeout_ms = "number", retry = "boolean",
+  sink = "string" }
+local OTHERWISE = { path = "table", sink = "function" }      -- fields of two types
 
 local function invalid(problem)
   return errors.fail("invalid_request", { stage = "request", detail = problem })
@@ -38,9 +51,16 @@ local function check_shape(spec)
   if type(spec) ~= "table" then return invalid("request needs a table") end
   for name, value in pairs(spec) do
     if KNOWN[name] == nil then return invalid(("unknown field %q"):format(tostring(name))) end
-    if type(value) ~= KNOWN[name] then return invalid(("%s must be a %s"):format(name, KNOWN[name])) end
+    if type(value) ~= KNOWN[name] and type(value) ~= OTHERWISE[name] then
+      local other = OTHERWISE[name] and " or a " .. OTHERWISE[name] or ""
+      return invalid(("%s must be a %s%s"):format(name, KNOWN[name], other))
+    end
   end
   if spec.body and spec.json then return invalid("give body or json, not both") end
+  if spec.sink and spec.method == "HEAD" then return invalid("HEAD has no body for a sink") end
+  if spec.sink == "" or (type(spec.sink) == "string" and spec.sink:find("%z")) then
+    return invalid("sink must name a file")
+  end
   local timeout_ms = spec.timeout_ms or 1
   if timeout_ms ~= timeout_ms or timeout_ms <= 0 then return invalid("timeout_ms must be above 0") end
   return true
@@ -58,6 +78,16 @@ local function check_query(query)
   return true
 end
 
+-- Proxies, and libcurl too, resolve dots: what is meant for one device would reach another place.
+local function check_segments(path)
+  local plain = path:match("^[^?]*"):gsub("%%2[eE]", ".")
+  for segment in plain:gmatch("/([^/]*)") do
+    if segment == "." or segment == ".." then return invalid("path has a dot segment") end
+  end
+  if plain:find("//", 1, true) then return invalid("path has an empty segment; is an id missing?") end
+  return path
+end
+
 local function check_path(path)
   if path == nil then return invalid("path is missing") end
   if #path > PATH_BYTES_MAX or path:sub(1, 1) ~= "/" or path:sub(1, 2) == "//" then
@@ -66,7 +96,15 @@ local function check_path(path)
   if path:find("[^\33-\126]") or path:find("[#\\]") then
     return invalid("path must be percent-encoded; encode each segment (ringlink.encode)")
   end
-  return true
+  return check_segments(path)
+end
+
+-- The path of a request or of pages, as text.
+local function path_of(path)
+  if type(path) ~= "table" then return check_path(path) end
+  local text, problem = url.path(path)
+  if not text then return invalid(problem) end
+  return check_path(text)
 end
 
 local function header_line(name, value)
@@ -120,8 +158,9 @@ end
 local function build(client, spec)
   local ok, err = check_shape(spec)
   if not ok then return nil, err end
-  ok, err = check_path(spec.path)
-  if not ok then return nil, err end
+  local path
+  path, err = path_of(spec.path)
+  if not path then return nil, err end
   ok, err = check_query(spec.query)
   if not ok then return nil, err end
   local method = spec.method or "GET"
@@ -131,9 +170,9 @@ local function build(client, spec)
   local body, failure = body_of(spec)
   if failure then return nil, failure end
   return { method = method, kind = kind_of(method, spec), extra_headers = lines, body = body,
-    carried_headers = carried_lines(spec), timeout_ms = spec.timeout_ms,
+    carried_headers = carried_lines(spec), timeout_ms = spec.timeout_ms, sink = spec.sink,
     deadline_ms = http.deadline(client),
-    url = client.options.api_url .. url.with_query(spec.path, spec.query) }
+    url = client.options.api_url .. url.with_query(path, spec.query) }
 end
 
 -- Redirects -----------------------------------------------------------------------------------
@@ -154,6 +193,19 @@ local function location_of(response)
   return REDIRECTS[response.status] and response.headers.location or nil
 end
 
+-- Where Ring itself is on this machine, in tests, what it redirects to may be so too.
+local function is_here(address)
+  local origin = url.origin(address)
+  local host = origin:match("://(%[[^%]]*%])") or origin:match("://([^:]+)")
+  return host == "localhost" or host == "[::1]" or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+local function must_be_public(client, target)
+  local api_url = client.options.api_url
+  if client.options.allow_http_loopback or is_here(api_url) then return false end
+  return url.origin(target) ~= url.origin(api_url)
+end
+
 local function misled(problem)
   return errors.fail("bad_response", { stage = "request", detail = problem })
 end
@@ -168,7 +220,8 @@ local function follow(client, response, call)
     if not from then return misled("redirected to no https URL") end
     response, err = http.call(client, { stage = ELSEWHERE, kind = "safe",
       method = call.method == "HEAD" and "HEAD" or "GET", url = from, headers = call.carried_headers,
-      timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms, path_is_secret = true })
+      timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms, path_is_secret = true,
+      sink = call.sink, public_only = must_be_public(client, from) })
     if not response then return nil, err end
     response.stage = ELSEWHERE
   end
@@ -182,21 +235,47 @@ local function is_token_refused(_, err)
   return err ~= nil and err.status == 401 and err.stage ~= ELSEWHERE
 end
 
-local function answer(response)
-  if response.status >= 400 then
-    return nil, ring.error(response, response.stage or "request")
-  end
+-- Numbers of more digits are no file's.
+local function range_of(response)
+  local text = response.status == 206 and response.headers["content-range"] or ""
+  local first, last, total = text:match("^bytes (%d+)%-(%d+)/([%d*]+)$")
+  if not first or #text > RANGE_BYTES_MAX then return nil end
+  return { first = tonumber(first), last = tonumber(last), total = tonumber(total) }
+end
+
+-- What was made, such as a live session, as a path for the next request; only if it is Ring's.
+local function location_in(client, response, call)
+  local reference = response.headers.location
+  if not reference or response.status >= 300 or response.stage == ELSEWHERE then return nil end
+  local target = url.resolve(call.url, reference)
+  local path = target:match("^%a[%w+.-]*://[^/?#]+(/.*)$")
+  if url.origin(target) == url.origin(call.url) and path and check_path(path) then return path end
+  client.log("warn", "Location leads elsewhere than to Ring", { stage = "request" })
+  return nil
+end
+
+local function refusal(response)
+  local err = ring.error(response, response.stage or "request")
+  local total = response.status == 416 and response.headers["content-range"] or ""
+  err.total_bytes = #total <= RANGE_BYTES_MAX and tonumber(total:match("^bytes %*/(%d+)$")) or nil
+  return nil, err
+end
+
+local function answer(client, response, call)
+  if response.status >= 400 then return refusal(response) end
   return { status = response.status, headers = response.headers, body = response.body,
-    json = response.json }
+    json = response.json, written = response.written, range = range_of(response),
+    location = location_in(client, response, call) }
 end
 
 --- Sends a call with a grant's access token.
 ---@param client ringlink.Client
 ---@param key string the grant
 ---@param spec table see Account:request
----@return { status: integer, headers: table, body: string, json: any }?
+---@param row table? the grant's, when it was read just now
+---@return ringlink.Answer?
 ---@return ringlink.Error?
-function M.send(client, key, spec)
+function M.send(client, key, spec, row)
   local call, err = build(client, spec)
   if not call then return nil, err end
   return tokens.authorized(client, key, function(access)
@@ -206,8 +285,8 @@ function M.send(client, key, spec)
       response, problem = follow(client, response, call)
       if not response then return nil, problem end
     end
-    return answer(response)
-  end, is_token_refused)
+    return answer(client, response, call)
+  end, { refused_when = is_token_refused, known = row })
 end
 
 -- Pages ---------------------------------------------------------------------------------------
@@ -227,16 +306,16 @@ end
 
 --- Iterates over pages until `links.next` is absent, a page is empty, or a cursor comes again.
 ---@param account ringlink.Account
----@param path string
+---@param path string|(string|number)[]
 ---@param query table?
 ---@return fun(): table?
 function M.pages(account, path, query)
   local sound, problem = check_query(query)
-  local at, seen = "", {}
-  if sound and type(path) == "string" then at = url.with_query(path, query) end
+  if sound then sound, problem = path_of(path) end
+  local at, seen = sound and url.with_query(sound, query), {}
   return function()
     if not sound then problem:raise() end
-    if at == nil or seen[at] then return nil end
+    if not at or seen[at] then return nil end
     seen[at] = true
     local body, err = account:get(at)
     if body == nil then err:raise() end

@@ -25,7 +25,8 @@ local BY_TITLE = {
 }
 
 local BY_STATUS = {
-  [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [429] = "rate_limited",
+  [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [416] = "range_not_satisfiable",
+  [425] = "too_early", [429] = "rate_limited",
 }
 
 -- What a refused token call means; without a title it was no OAuth server that answered.
@@ -249,7 +250,7 @@ function M.request(client, access, call)
   for _, header in ipairs(call.extra_headers) do headers[#headers + 1] = header end
   return http.call(client, {
     stage = "request", kind = call.kind, method = call.method, url = call.url, headers = headers,
-    body = call.body, timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms,
+    body = call.body, timeout_ms = call.timeout_ms, deadline_ms = call.deadline_ms, sink = call.sink,
   })
 end
 

@@ -48,7 +48,7 @@ local function store_intent(client, key, before)
   return grants.update(client, key, function(row)
     if not is_untouched(row, before) then return taken_over() end
     return { intent = row.fingerprint, intent_ms = client.clock.now_ms(), intent_owner = client:owner() }
-  end)
+  end, before)
 end
 
 local function without_intent(changes)
@@ -89,7 +89,8 @@ end
 
 -- By compare-and-set on the token that was sent: a late success is never fenced away. A store may have
 -- written a pair although it said that it could not.
-local function commit(client, notes, key, columns, sent)
+local function commit(client, notes, key, columns, marked)
+  local sent = marked.fingerprint
   local function guard(row)
     local is_written = columns.fingerprint ~= nil and row.fingerprint == columns.fingerprint
     if row.fingerprint == sent or is_written then return true end
@@ -97,13 +98,14 @@ local function commit(client, notes, key, columns, sent)
     if not ok then return nil, refusal end
     return errors.fail("in_progress", { stage = "refresh" })
   end
-  local row, err = grants.apply(client, notes, key, revived, { guard = guard, changes = columns })
+  local row, err = grants.apply(client, notes, key, revived,
+    { guard = guard, changes = columns, known = marked })
   if row then notes[#notes + 1] = { "token_rotated", client:handle(key, row) } end
   return row, err
 end
 
-local function commit_pair(client, notes, key, sent, tokens)
-  return pair.save(client, notes, key, { received = tokens, write = commit, sent })
+local function commit_pair(client, notes, key, marked, tokens)
+  return pair.save(client, notes, key, { received = tokens, write = commit, marked })
 end
 
 -- Warning -------------------------------------------------------------------------------------
@@ -190,7 +192,8 @@ local function mark_relink(client, notes, key, sent, err)
     grants.update(client, key, function(now) return now.fingerprint == sent and changes or nil end)
     return nil, err
   end
-  local marked, refusal = grants.apply(client, notes, key, "relink", { guard = guard, changes = changes })
+  local marked, refusal = grants.apply(client, notes, key, "relink",
+    { guard = guard, changes = changes, known = row })
   if not marked then return nil, refusal end
   notes[#notes + 1] = { "relink_required", client:handle(key, marked), err }
   return nil, err
@@ -218,7 +221,7 @@ local function send(client, notes, key, row)
   local tokens, err = ring.token(client, form, { stage = "refresh", need_refresh = false })
   if tokens then
     client.circuit:succeeded()
-    return commit_pair(client, notes, key, row.fingerprint, tokens)
+    return commit_pair(client, notes, key, marked, tokens)
   end
   if is_refusal(err) then return refused(client, notes, key, row, err) end
   return note_failure(client, notes, key, row.fingerprint, failed(err), is_in_doubt(row))

@@ -15,6 +15,7 @@ M.FIELDS = {
   user_sealed = "user", prior_user_sealed = "user",
   identifier = "identifier", prior_identifier = "identifier",
   identifier_shown = "identifier_shown", prior_shown = "identifier_shown",
+  steps = "steps", prior_steps = "steps",
 }
 
 --- The place of an event's body.

@@ -102,10 +102,12 @@ end
 --- once more, which brings it back when Ring accepts.
 ---@param client ringlink.Client
 ---@param key string
+---@param row table? the grant's, when it was read just now
 ---@return table? row
 ---@return ringlink.Error?
-function M.refresh(client, key)
-  local row, err = grants.load(client, key)
+function M.refresh(client, key, row)
+  local err
+  if not row then row, err = grants.load(client, key) end
   if not row then return nil, err end
   local ok, refusal = rotation.usable(row, true)
   if not ok then return nil, refusal end
@@ -128,17 +130,23 @@ local function renew(client, key, refused_access)
   return hand_out(client, key, row)
 end
 
+local function unauthorized(_, err)
+  return err ~= nil and err.status == 401
+end
+
 --- Makes a call with a grant's access token; when the token is refused, takes the store's newer one
 --- or refreshes, and repeats the call once.
 ---@param client ringlink.Client
 ---@param key string
 ---@param call fun(access: userdata): any, ringlink.Error?
----@param refused_when (fun(result: any, err: ringlink.Error?): boolean)? default: err.status is 401
-function M.authorized(client, key, call, refused_when)
-  local access, err = M.access(client, key)
+---@param more { refused_when: (fun(result: any, err: ringlink.Error?): boolean)?, known: table? }? when a
+--- token is refused, by default when err.status is 401; the grant's row, when it was read just now
+function M.authorized(client, key, call, more)
+  more = more or {}
+  local access, err = M.access(client, key, more.known)
   if not access then return nil, err end
   local result, failure = call(access)
-  local is_refused = refused_when or function(_, e) return e ~= nil and e.status == 401 end
+  local is_refused = more.refused_when or unauthorized
   if not is_refused(result, failure) then return result, failure end
   local lost = failure and failure.ambiguous
   access, err = renew(client, key, access)
@@ -157,10 +165,12 @@ end
 --- users/me with a grant's access token.
 ---@param client ringlink.Client
 ---@param key string
+---@param row table? the grant's, when it was read just now
 ---@return table? data id and attributes
 ---@return ringlink.Error?
-function M.me(client, key)
-  return M.authorized(client, key, function(access) return ring.me(client, access) end, me_refused)
+function M.me(client, key, row)
+  return M.authorized(client, key, function(access) return ring.me(client, access) end,
+    { refused_when = me_refused, known = row })
 end
 
 return M

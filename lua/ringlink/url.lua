@@ -32,6 +32,25 @@ function M.form(map)
   return table.concat(pairs_text, "&")
 end
 
+--- Joins the segments of a path, each encoded: what stands in one cannot begin another.
+---@param segments (string|number)[]
+---@return string? path
+---@return string? problem
+function M.path(segments)
+  local list = {}
+  for i = 1, #segments do
+    local segment, kind = segments[i], type(segments[i])
+    if kind ~= "string" and kind ~= "number" then return nil, ("segment %d of path must be text"):format(i) end
+    segment = tostring(segment)
+    if segment == "" or segment == "." or segment == ".." or segment:find("/", 1, true) then
+      return nil, ('segment %d of path is empty, "." or "..", or has a slash'):format(i)
+    end
+    list[i] = M.encode(segment)
+  end
+  if #list == 0 then return nil, "path has no segments" end
+  return "/" .. table.concat(list, "/")
+end
+
 --- Adds a query to a path or URL.
 ---@param path string
 ---@param query table<string, string|number|boolean>?
@@ -41,12 +60,48 @@ function M.with_query(path, query)
   return path .. (path:find("?", 1, true) and "&" or "?") .. M.form(query)
 end
 
---- Scheme, host and port of a URL, in lower case.
+local DEFAULT_PORTS = { ["https://.*"] = ":443", ["http://.*"] = ":80" }
+
+--- Scheme, host and port of a URL, in lower case; without a port that the scheme means anyway.
 ---@param url string
 ---@return string? origin
 function M.origin(url)
   local origin = url:match("^%a[%w+.-]*://[^/?#]+")
-  return origin and origin:lower()
+  if not origin then return nil end
+  origin = origin:lower()
+  for scheme, port in pairs(DEFAULT_PORTS) do
+    origin = origin:match("^(" .. scheme .. ")" .. port .. "$") or origin
+  end
+  return origin
+end
+
+local function without_dots(path)
+  local kept = {}
+  for segment in path:gmatch("/([^/]*)") do
+    if segment == ".." or segment == "." then
+      if segment == ".." then kept[#kept] = nil end
+      kept.open = true
+    else
+      kept[#kept + 1], kept.open = segment, false
+    end
+  end
+  return "/" .. table.concat(kept, "/") .. (kept.open and #kept > 0 and "/" or "")
+end
+
+--- What a reference in the answer from a URL means (RFC 3986 section 5), without its fragment.
+---@param base string an absolute URL
+---@param reference string
+---@return string url
+function M.resolve(base, reference)
+  local root, path, query = base:match("^(%a[%w+.-]*://[^/?#]*)([^?#]*)([^#]*)")
+  reference = reference:gsub("#.*$", "")
+  if reference:match("^%a[%w+.-]*:") then return reference end
+  if reference:sub(1, 2) == "//" then return root:match("^[^/]*") .. reference end
+  if reference == "" then return root .. path .. query end
+  if reference:sub(1, 1) == "?" then return root .. path .. reference end
+  local wanted, more = reference:match("^([^?]*)(.*)$")
+  if wanted:sub(1, 1) ~= "/" then wanted = (path:match("^.*/") or "/") .. wanted end
+  return root .. without_dots(wanted) .. more
 end
 
 return M

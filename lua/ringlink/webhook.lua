@@ -107,7 +107,7 @@ end
 local function unlink(client, event, notes)
   for _, entry in ipairs(grants.of_account(client, event.account_id)) do
     if entry.row.state ~= "unlinked" and older_than(event, entry.row) then
-      local row, err = grants.apply(client, notes, entry.key, "unlink")
+      local row, err = grants.apply(client, notes, entry.key, "unlink", { known = entry.row })
       if not row then return nil, err end
       notes[#notes + 1] = { "unlinked", client:handle(entry.key, row) }
       notes[#notes + 1] = { "audit", { what = "unlinked", account = event.account_id,
@@ -128,7 +128,8 @@ end
 local function settle(client, event, notes)
   for _, entry in ipairs(grants.of_account(client, event.account_id)) do
     if settles(client, event, entry.row) then
-      local row, err = grants.apply(client, notes, entry.key, "settled", { changes = { status = "awaiting" } })
+      local row, err = grants.apply(client, notes, entry.key, "settled",
+        { changes = { status = "awaiting" }, known = entry.row })
       if not row then return nil, err end
       notes[#notes + 1] = { "awaiting", client:link_of(entry.key, row) }
     end
@@ -242,6 +243,16 @@ function M.receive(client, body, signature)
   if state == "forgotten" then return "processed" end
   if state == "done" then return "duplicate" end
   return M.act_on(client, id)
+end
+
+local STATUS = { signature = 401, event_too_old = 200, invalid_request = 200 }
+
+--- The HTTP status that tells Ring what to do about a webhook that was refused: what it shall deliver
+--- again is 5xx.
+---@param err ringlink.Error
+---@return integer
+function M.status_of(err)
+  return STATUS[err.code] or (err.retryable and 503 or 500)
 end
 
 -- An event that cannot be opened stays as it is, and taken for a while, so that others get their turn.

@@ -12,11 +12,11 @@
 -- Hooks run in the caller: what the other lanes have to tell it tells between its own refreshes.
 
 local check = require "ringlink.check"
+local conduct = require "ringlink.conduct"
 local errors = require "ringlink.errors"
 local exchange = require "ringlink.exchange"
 local flight = require "ringlink.flight"
 local grants = require "ringlink.grants"
-local link = require "ringlink.link"
 local tokens = require "ringlink.tokens"
 local webhook = require "ringlink.webhook"
 
@@ -36,6 +36,7 @@ local EVENT_PAUSE_S = 60               -- before hooks that failed are run again
 ---@field resumed integer      exchanges and links taken on
 ---@field events integer       webhook events finished
 ---@field pruned integer
+---@field missing_flows string[]? flows that links go by and this process does not have
 ---@field next_due_s number    when to call again, as far as is known now
 
 -- What to do with a row -----------------------------------------------------------------------
@@ -72,6 +73,8 @@ local function refresh(client, key, row, report)
   end
 end
 
+local IS_LINKED = { awaiting = true, completed = true }
+
 local function prune(client, key, _, report, version)
   if client.store:delete(key, version) then report.pruned = report.pruned + 1 end
 end
@@ -85,10 +88,35 @@ local function resume_exchange(client, key, row, report)
   resumed(client, key, row, report, exchange.resume(client, key))
 end
 
+local function note_missing(report, name)
+  report.missing_flows = report.missing_flows or {}
+  for _, noted in ipairs(report.missing_flows) do
+    if noted == name then return end
+  end
+  table.insert(report.missing_flows, name)
+end
+
+-- However long the partner's side keeps a link from going on, its tokens stay alive.
+local function keep_alive(client, key, row, report)
+  if row and IS_LINKED[row.state] and grants.is_refresh_due(client, row) then refresh(client, key, row, report) end
+end
+
+-- Another process has the flow, or the next version of this one.
+local function wait_for_flow(client, key, row, report, err)
+  note_missing(report, err.flow)
+  client.log("warn", "a link goes by a flow that this process does not have; put off",
+    { flow = err.flow, state = row.state })
+  grants.postpone(client, key, PAUSE_MS)
+  keep_alive(client, key, row, report)
+end
+
 local function resume_link(client, key, row, report)
-  if link.is_conducted(client, key) then return grants.postpone(client, key, PAUSE_MS) end  -- somebody here is at it
-  local goal = row.conducted and "completed" or "awaiting"
-  resumed(client, key, row, report, link.conduct(client, key, { goal = goal }))
+  if conduct.is_conducted(client, key) then return grants.postpone(client, key, PAUSE_MS) end  -- somebody here is at it
+  local goal = (row.conducted or IS_LINKED[row.state]) and "completed" or "awaiting"
+  local done, err = conduct.conduct(client, key, { goal = goal })
+  if err and err.flow then return wait_for_flow(client, key, row, report, err) end
+  resumed(client, key, row, report, done, err)
+  if err and err.code == "hook_failed" then keep_alive(client, key, grants.load(client, key), report) end
 end
 
 local function tell_owed(client, key)
@@ -115,7 +143,7 @@ end
 local function handler_of(client, row)
   if row.owed then return tell_owed end
   if is_lapsed(client, row) then return prune end
-  if row.state == "awaiting" and row.conducted then return resume_link end
+  if grants.has_steps_due(client, row) then return resume_link end
   return HANDLERS[row.state]
 end
 

@@ -13,6 +13,8 @@ typedef struct peer {
     int listener;
     int connections[PEER_CONNECTIONS_MAX];
     bool silent; /* reads, and answers nothing */
+    int pieces;  /* above 1: the answer is so many bodies long, of which each turn brings one */
+    int left[PEER_CONNECTIONS_MAX];
     int requests;
     char url[64];
 } peer;

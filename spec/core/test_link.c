@@ -112,6 +112,24 @@ static void a_code_expires(void **state) {
     assert_int_equal(link.state, RLK_LINK_FAILED);
 }
 
+/* Whoever came by way of Ring's own page is confirmed before anything was posted. */
+static void a_consent_takes_the_place_of_the_post(void **state) {
+    (void)state;
+    rlk_link link = matched();
+    must(&link, RLK_LINK_EV_CONSENTED);
+    assert_int_equal(link.state, RLK_LINK_AWAITING);
+    assert_int_equal(link.flags, RLK_LINK_CONFIRMED);
+    assert_int_equal(link.time_ms, 0);
+    check_next(&link, too_late, RLK_LINK_DO_CONFIGURE);
+    rlk_link again = completed();
+    PLAY(&again, RLK_LINK_EV_CLAIM, RLK_LINK_EV_CONSENTED);
+    check_next(&again, t0, RLK_LINK_DO_CLEAR);
+    rlk_link other = posted();
+    must_not(&other, RLK_LINK_EV_CONSENTED, RLK_E_INVALID_TRANSITION);
+    other = unclaimed();
+    must_not(&other, RLK_LINK_EV_CONSENTED, RLK_E_INVALID_TRANSITION);
+}
+
 static void the_window_guards_the_claim(void **state) {
     (void)state;
     rlk_link link = unclaimed();
@@ -357,6 +375,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_journey_is_told_by_next),
         cmocka_unit_test(a_code_expires),
+        cmocka_unit_test(a_consent_takes_the_place_of_the_post),
         cmocka_unit_test(the_window_guards_the_claim),
         cmocka_unit_test(no_post_outside_the_window),
         cmocka_unit_test(an_unsent_post_can_be_released),

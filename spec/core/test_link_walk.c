@@ -25,6 +25,7 @@ static const edge edges[] = {
     {"identify_refused", "identifying", "failed"},
     {"claim", "unclaimed awaiting completed", "matched"},
     {"release", "matched confirming", "base"},
+    {"consented", "matched", "awaiting"},
     {"confirm_begin", "matched confirming", "confirming"},
     {"confirm_unsent", "confirming", "same"},
     {"confirmed", "confirming", "awaiting"},
@@ -231,7 +232,7 @@ static void walk(uint64_t *seed) {
     rlk_link link = {RLK_LINK_EXCHANGING, RLK_LINK_UNCLAIMED, RLK_LINK_NO_STATE, 0, 0, t0};
     int64_t now_ms = t0;
     bool post_out = false;
-    bool ever_posted = false;
+    bool ever_agreed = false;
     for (int step = 0; step < 200; step++) {
         const rlk_link before = link;
         const rlk_link_event event = (rlk_link_event)random_below(seed, RLK_LINK_EVENT_COUNT);
@@ -240,9 +241,10 @@ static void walk(uint64_t *seed) {
         const rlk_err e = rlk_link_apply(&link, event, now_ms, time_ms);
         check_step(&before, event, now_ms, e, &link);
         if (e != RLK_OK) continue;
-        if (event == RLK_LINK_EV_CONFIRM_BEGIN) post_out = ever_posted = true;
+        if (event == RLK_LINK_EV_CONFIRM_BEGIN) post_out = ever_agreed = true;
+        if (event == RLK_LINK_EV_CONSENTED) ever_agreed = true;
         if (event == RLK_LINK_EV_CONFIRM_UNSENT || event == RLK_LINK_EV_CLAIM) post_out = false;
-        if (link.state == RLK_LINK_AWAITING) assert_true(ever_posted);
+        if (link.state == RLK_LINK_AWAITING) assert_true(ever_agreed);
         if (event == RLK_LINK_EV_CONFIRMED || event == RLK_LINK_EV_SETTLED) assert_true(post_out);
         if (event == RLK_LINK_EV_RELEASE) assert_false(post_out && before.flags & 1);
         if (is_end(link.state)) return;

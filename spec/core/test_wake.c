@@ -4,6 +4,7 @@
 #include "reader.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -279,6 +280,77 @@ static void a_beat_comes_when_nothing_else_came(void **state) {
     reader_close(&r);
 }
 
+/* ---- Pairs ---- */
+
+static rlk_wake *open_pair(void) {
+    const rlk_alloc alloc = rlk_alloc_default();
+    const char *detail = NULL;
+    rlk_wake *w = NULL;
+    assert_int_equal(rlk_wake_open_pair(&w, &alloc, &detail), RLK_OK);
+    return w;
+}
+
+static bool is_readable(const rlk_wake *w) {
+    struct pollfd one = {.fd = rlk_wake_fd(w), .events = POLLIN};
+    return poll(&one, 1, 0) == 1;
+}
+
+static void a_pair_is_ready_at_once(void **state) {
+    (void)state;
+    rlk_wake *w = open_pair();
+    assert_null(rlk_wake_path(w));
+    assert_int_equal(accept_on(w), RLK_E_CLOSED);
+    assert_false(is_readable(w));
+    for (int i = 0; i < 1000; i++)
+        rlk_wake_signal(w);
+    assert_true(is_readable(w));
+    rlk_wake_wait(w, INT64_MAX); /* not at all */
+    rlk_wake_drain(w);
+    assert_false(is_readable(w));
+    rlk_wake_drain(w);
+    rlk_wake_wait(w, 1);
+    rlk_wake_release(w);
+}
+
+static void a_pair_is_not_handed_on_and_closes_both_ends(void **state) {
+    (void)state;
+    const int next = open("/dev/null", O_RDONLY);
+    close(next);
+    rlk_wake *w = open_pair(); /* takes the two lowest free ones */
+    assert_int_equal(rlk_wake_fd(w), next + 1);
+    assert_int_equal(fcntl(next, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(next + 1, F_GETFD), FD_CLOEXEC);
+    rlk_wake_close(w);
+    assert_int_equal(rlk_wake_fd(w), -1);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+    assert_int_equal(fcntl(next + 1, F_GETFD), -1);
+    rlk_wake_signal(w);
+    rlk_wake_drain(w);
+    rlk_wake_wait(w, INT64_MAX);
+    rlk_wake_release(w);
+}
+
+static void a_forked_child_has_no_pair(void **state) {
+    (void)state;
+    rlk_wake *w = open_pair();
+    int status = -1;
+    rlk_wake_signal(w);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        static rlk_wake *parents; /* else valgrind misses it in the child */
+        parents = w;
+        rlk_wake_drain(w);
+        rlk_wake_wait(w, INT64_MAX);
+        rlk_wake_close(w);
+        _exit(rlk_wake_fd(w) == -1 && parents == w ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(is_readable(w)); /* and took nothing away */
+    rlk_wake_release(w);
+}
+
 /* ---- What fails ---- */
 
 static void each_allocation_may_fail(void **state) {
@@ -294,6 +366,9 @@ static void each_allocation_may_fail(void **state) {
     rlk_wake_release(w);
     assert_int_equal(heap.plain.blocks_out, 0);
     assert_int_equal(heap.plain.allocations, 2);
+    heap.plain.fail_at = 3;
+    assert_int_equal(rlk_wake_open_pair(&w, &alloc, &detail), RLK_E_NO_MEMORY);
+    assert_null(w);
 }
 
 static void no_descriptor_left_is_told_and_leaves_nothing(void **state) {
@@ -309,9 +384,17 @@ static void no_descriptor_left_is_told_and_leaves_nothing(void **state) {
     limit.rlim_cur = 0;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     const rlk_err e = rlk_wake_open(&w, &alloc, &detail);
+    rlk_wake *pair = NULL;
+    const char *of_pair_detail = NULL;
+    int probe[2] = {-1, -1}; /* valgrind lets no limit get in the way of pairs */
+    const bool limited = socketpair(AF_UNIX, SOCK_STREAM, 0, probe) != 0;
+    const rlk_err of_pair = rlk_wake_open_pair(&pair, &alloc, &of_pair_detail);
     limit.rlim_cur = former;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(e, RLK_E_CONNECT);
+    assert_int_equal(of_pair, limited ? RLK_E_CONNECT : RLK_OK);
+    rlk_wake_release(pair);
+    if (!limited) close(probe[0]), close(probe[1]);
     assert_non_null(strstr(detail, "open files"));
     assert_int_equal(rmdir(p.directory), 0); /* it is empty */
     assert_int_equal(unsetenv("TMPDIR"), 0);
@@ -359,6 +442,9 @@ int main(void) {
         cmocka_unit_test(a_reader_that_went_away_does_no_harm),
         cmocka_unit_test(closing_ends_the_connection_for_all),
         cmocka_unit_test(a_beat_comes_when_nothing_else_came),
+        cmocka_unit_test(a_pair_is_ready_at_once),
+        cmocka_unit_test(a_pair_is_not_handed_on_and_closes_both_ends),
+        cmocka_unit_test(a_forked_child_has_no_pair),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(no_descriptor_left_is_told_and_leaves_nothing),
         cmocka_unit_test(tmpdir_is_heeded_where_it_will_do),

@@ -5,6 +5,7 @@
 -- nginx's own directory.
 -- luacheck: globals ngx
 
+local channel = require "ringlink.runtime.ngx.channel"
 local cjson = require "cjson"
 local core = require "ringlink.core"
 local flight = require "ringlink.flight"
@@ -97,6 +98,50 @@ end
 function calls.devices_later(q)
   while not read(q.file) do ngx.sleep(0.01) end
   return calls.devices(q)
+end
+
+local function clip_of(q, sink)
+  local account = M.client:account(q.account)
+  local list, err = account:get("/v1/devices")
+  if not list then return nil, err end
+  local answer
+  answer, err = account:request { method = "POST", sink = sink,
+    path = { "v1", "devices", list.data[1].id, "media", "video", "download" } }
+  return answer and { written = answer.written, status = answer.status }, err
+end
+
+--- A clip in a file.
+function calls.clip_file(q)
+  return clip_of(q, q.file)
+end
+
+--- A clip for a function that waits, at its first part, for a file.
+function calls.clip_slow(q)
+  local bytes = 0
+  local answer, err = clip_of(q, function(part)
+    M.parts = (M.parts or 0) + 1
+    bytes = bytes + #part
+    while not read(q.file) do ngx.sleep(0.005) end
+  end)
+  if answer then answer.given = bytes end
+  return answer, err
+end
+
+--- What a channel says of a visitor that seems gone, each time it looks: twice in one wait, then in another.
+function calls.doubts()
+  local one = assert(channel.open())
+  local visitor = { signal = {}, is_gone = function() return true end }
+  local carrier = one:carry(function() return { take = function() end, close = function() end } end)
+  channel.attend(carrier, visitor)
+  local looks = { one:is_waited_for(), one:is_waited_for() }
+  visitor.signal = {}
+  looks[3], looks[4] = one:is_waited_for(), one:is_waited_for()
+  one:close("the end")
+  return { looks = looks }
+end
+
+function calls.parts()
+  return { parts = M.parts or 0, in_flight = M.client:open_transport():stats().in_flight }
 end
 
 function calls.state(q)

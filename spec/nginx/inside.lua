@@ -12,11 +12,21 @@ local shell = require "support.shell"
 -- Patterns of files, and why they cannot be run in a worker.
 local EXCLUDED = {
   { "/loop_spec", "turns the loop, which a worker has not" },
+  { "/loop_tree_spec", "turns the loop, which a worker has not" },
+  { "/testing_", "turns the loop, which a worker has not" },
+  { "/many_links_spec", "turns the loop, which a worker has not" },
+  { "/auto_runtime_spec", "turns other event loops, which yield by nginx's coroutines" },
+  { "/sinks_external_spec", "turns other event loops, which yield by nginx's coroutines" },
+  { "/external_", "turns other event loops, which yield by nginx's coroutines" },
   { "/long_life_spec", "measures the memory of a process that does nothing else" },
   { "/group_commit_spec", "counts the loop's transactions" },
+  { "/pool_spec", "asks for the loop by its name" },
   { "/runtime_spec", "asks for the loop and the blocking runtime by their names" },
   { "/bench_spec", "starts programs that measure" },
   { "/demo_spec", "starts a program that has an nginx of its own" },
+  { "/cli_", "starts the shell command, which is the same without nginx" },
+  { "/scripts_", "starts the shell command, which is the same without nginx" },
+  { "/soak_", "starts an nginx of its own, with visitors in another event loop" },
   { "/interrupt_spec", "interrupts a process by SIGINT, which is nginx's here" },
   { "/processes_spec", "starts processes of its own, which are the same without nginx" },
   { "/transport_", "turns another event loop, which yields by nginx's coroutines" },
@@ -30,6 +40,7 @@ local EXCLUDED = {
 local FILTER_OUT = {
   "in a foreign coroutine",            -- nginx makes every coroutine its own
   "not where nothing can be waited for",
+  "in a task that its loop cancels",    -- nginx's tasks are cancelled by nobody
   "the wire .*to a server that",       -- turns another event loop, which yields by nginx's coroutines
 }
 

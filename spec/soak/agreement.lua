@@ -2,7 +2,9 @@
 --
 --   local counts = agreement.check(site)  -- by state; raises at what is not true
 --
--- What was put off in trouble is done within minutes: until then differences are no failure.
+-- What was put off in trouble is done within minutes: until then differences are no failure. And tokens are
+-- renewed all the time: store and Ring are read one after the other, and of thousands of accounts some get a new
+-- pair in between, each time others. So all the states have to agree at one time, of the pairs each at some time.
 
 local child = require "support.child"
 local core = require "ringlink.core"
@@ -48,22 +50,30 @@ local function in_store(client)
   return by_account
 end
 
--- What is wrong with one account, if anything.
-local function problem_of(account, rings, ours)
+-- Notes the accounts whose tokens are the same here and there.
+local function note_pairs(agreed, ours, rings)
+  for id, row in pairs(ours) do
+    agreed[id] = agreed[id] or row.refresh ~= nil and rings[id] ~= nil and row.refresh == rings[id].refresh_token
+  end
+end
+
+-- What is wrong with one account, if anything; `agreed` tells whether its tokens were the same once.
+local function problem_of(account, rings, ours, agreed)
   local state, wanted = ours and ours.state, account.wanted
   if not rings then return "Ring has no grant" end
   if rings.status ~= AT_RING[wanted] then return "at Ring it is " .. rings.status end
   if state ~= IN_STORE[wanted] then return "in the store it is " .. tostring(state) end
-  if IN_STORE[wanted] and wanted ~= "unlinked" and ours.refresh ~= rings.refresh_token then
+  if IN_STORE[wanted] and wanted ~= "unlinked" and not agreed then
     return "the store has another refresh token than Ring"
   end
 end
 
-local function differences(site, client)
+local function differences(site, client, agreed)
   local ours, rings, list, known = in_store(client), at_ring(site), {}, {}
+  note_pairs(agreed, ours, rings)
   for _, account in ipairs(site.accounts) do
     known[account.id] = true
-    local problem = problem_of(account, rings[account.id], ours[account.id])
+    local problem = problem_of(account, rings[account.id], ours[account.id], agreed[account.id])
     if problem then list[#list + 1] = ("wanted %s, but %s"):format(account.wanted, problem) end
   end
   for id in pairs(ours) do
@@ -72,11 +82,11 @@ local function differences(site, client)
   return list
 end
 
-local function wait_for_agreement(site, client)
-  local give_up_ms, found = core.monotonic_ms() + PATIENCE_MS, nil
+local function wait_for_agreement(site, client, patience_ms)
+  local give_up_ms, agreed, found = core.monotonic_ms() + patience_ms, {}, nil
   repeat
     if found then core.sleep_ms(TURN_MS) end
-    found = differences(site, client)
+    found = differences(site, client, agreed)
   until #found == 0 or core.monotonic_ms() > give_up_ms
   assert(#found == 0, ("%d accounts are not as they should be:\n%s"):format(#found,
     table.concat(found, "\n", 1, math.min(#found, SHOWN))))
@@ -100,10 +110,11 @@ end
 
 --- Raises at what is not true; returns how many accounts there are of each kind.
 ---@param site soak.Site
+---@param patience_ms integer? how long it may take
 ---@return table<string, integer>
-function M.check(site)
+function M.check(site, patience_ms)
   local client = site:client()
-  local ok, problem = pcall(wait_for_agreement, site, client)
+  local ok, problem = pcall(wait_for_agreement, site, client, patience_ms or PATIENCE_MS)
   client:close()
   if not ok then error(problem, 0) end
   child.wait_until("Ring's webhooks are delivered", function() return site.w.ring:control("deliver", {}).done end)

@@ -16,6 +16,7 @@ local sites = require "soak.site"
 local SEED = assert(tonumber(os.getenv("SEED")), "SEED is the number that chooses what happens")
 local MINUTES = tonumber(os.getenv("MINUTES")) or 10
 local WORKERS, CROWD = 3, 12
+local USERS_A_MINUTE = 2000                    -- 330 to 470 link on a machine with two busy processors
 local PARTS = { 0.2, 0.4, 0.6, 0.8, 1 }
 local MIDDLE, LAST = 3, 5                      -- of the weighings
 local LUA_BYTES, C_BYTES = 256 * 1024, 1024 * 1024
@@ -37,7 +38,8 @@ describe("ten minutes of everything #network", function()
   local site
 
   setup(function()
-    site = sites.start { seed = SEED, workers = WORKERS, http2 = false }     -- a drop takes no other call along
+    site = sites.start { seed = SEED, workers = WORKERS, users = math.ceil(USERS_A_MINUTE * MINUTES),
+      http2 = false }                          -- a drop takes no other call along
     site.faults = true
     for i, fault in ipairs(FAULTS) do
       local copy = { call = "*", count = "always", seed = SEED + i }

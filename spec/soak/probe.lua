@@ -7,6 +7,7 @@
 
 local cjson = require "cjson"
 local ffi = require "ffi"
+local in_use = require "ringlink.in_use"
 local resty = require "ringlink.resty"
 
 ffi.cdef [[
@@ -21,8 +22,10 @@ local M = {}
 
 local TURN_S = 0.2
 
--- Lua's heap, and what C holds: nginx's pools, OpenSSL, libcurl, SQLite, and ours.
+-- Lua's heap, and what C holds: nginx's pools, OpenSSL, libcurl, SQLite, and ours. What is remembered of tokens
+-- in use grows with the accounts, up to a bound that a soak does not reach (early_spec tests it).
 local function weigh()
+  resty.client().in_use = in_use.new()
   collectgarbage()
   collectgarbage()
   ffi.C.malloc_trim(0)

@@ -25,7 +25,7 @@ local world = require "support.world"
 
 local M = {}
 
-local USERS = 8000
+local USERS = 8000                     -- unless told; one is taken by each journey
 local SETUP = "rate_limit_per_s = 500, refresh_interval_s = 60,"
 local READ_MS = 10000
 local EXPIRES_S = 100                  -- of access tokens: many are refreshed while the soak lasts
@@ -57,12 +57,14 @@ local COMPLAINTS = { "%[error%]", "%[crit%]", "%[alert%]", "%[emerg%]", "stack t
 ---@field read integer       how many rows Ring's journal has had
 ---@field faulty integer     how many of them met a fault
 ---@field faults boolean?    Ring is in trouble now and then
+---@field users string[]     who can sign in; the first of them never does
+---@field users_taken integer
 local Site = {}
 Site.__index = Site
 
-local function people()
+local function people(count)
   local users = {}
-  for i = 1, USERS do users[i] = ("user.%d@partner.example.com"):format(i) end
+  for i = 1, count do users[i] = ("user.%d@partner.example.com"):format(i) end
   return users
 end
 
@@ -72,14 +74,14 @@ local function open(self, options)
   self.w = world.start { account_link_url = at.account_link_url, webhook_url = at.webhook_url,
     token_exchange_url = at.token_exchange_url, limits = { per_s = false }, http2 = options.http2 }
   self.w.ring:control("variant", { expires_in = EXPIRES_S })
-  self.users = people()
+  self.users, self.users_taken = people(options.users or USERS), 1
   self.server = resty_server.start(self.w.ring, { at = at, workers = options.workers, users = self.users,
     setup = SETUP, http = HTTP, locations = LOCATIONS, main = ("env TMPDIR=%s;"):format(self.tmp),
     change = { LOGGED, LOGGED, PROBED } })
 end
 
---- Starts Ring and the site.
----@param options { seed: integer, workers: integer, reloads: boolean?, http2: boolean? } http2: of Ring
+--- Starts Ring, with or without HTTP/2, and the site.
+---@param options { seed: integer, workers: integer, users: integer?, reloads: boolean?, http2: boolean? }
 ---@return soak.Site
 function M.start(options)
   local self = setmetatable({ throw = dice.new(options.seed), options = options, accounts = {}, visits = 0,
@@ -95,6 +97,14 @@ end
 --- How many visitors there are to be at a time.
 function Site:crowd(count)
   self.crowded = count
+end
+
+--- Somebody who can sign in and has no link. Nobody comes twice: with two links on one homepage a visitor could
+--- not tell which of them is theirs.
+---@return string email
+function Site:new_user()
+  self.users_taken = self.users_taken + 1
+  return assert(self.users[self.users_taken], "everybody has a link already: the site needs more users")
 end
 
 -- Of the journal, which forgets its oldest rows, what was done with codes and refresh tokens.

@@ -36,7 +36,6 @@ function M.visitor(site)
   site.visits = site.visits + 1
   local n = site.visits
   return setmetatable({ site = site, jar = {}, throw = dice.new(math.floor(site.throw() * 2 ^ 30)),
-    user = site.users[(n - 1) % #site.users + 1],
     address = ("10.%d.%d.%d"):format(math.floor(n / 65536) % 256, math.floor(n / 256) % 256, n % 256) }, Visitor)
 end
 
@@ -204,6 +203,7 @@ local walk = {}
 
 -- From the Ring app to a completed link.
 function walk.journey(self)
+  self.user = self.site:new_user()
   local account, redirect = install(self)
   local page = self:follow(self:get(("/ring/link?nonce=%s&time=%s"):format(redirect.nonce, redirect.time), 303))
   page = sign_in(self, page)
@@ -305,7 +305,7 @@ function walk.stranger(self)
   self:get("/", 303)
   self:ask("PUT", "/ring/link", { 405 }, { body = "x" })
   local page = self:get("/sign-in", 200)
-  assert_heading(self:submit(page, { email = self.user, password = "wrong" }, nil, nil, 200), "Sign in")
+  assert_heading(self:submit(page, { email = self.site.users[1], password = "wrong" }, nil, nil, 200), "Sign in")
 end
 
 function walk.operator(self)

@@ -18,7 +18,7 @@ Child.__index = Child
 local started = {}
 
 local RUN = [[
-env LUA_PATH=%s LUA_CPATH=%s %s %s %s >%s/output 2>&1 <%s/input &
+%s >%s/output 2>&1 <%s/input &
 echo $! >%s/pid
 wait $!
 echo $? >%s/status
@@ -51,16 +51,11 @@ local function content(path)
   return text
 end
 
---- Starts a script with arguments; `words.input` is a list of lines for its standard input,
---- `environment` is put before the command as it is.
-function M.start(script, words, environment)
+--- Starts a command, ready for the shell; `input` is a list of lines for its standard input.
+function M.start_command(command, input)
   local directory = shell.make_directory()
-  local quoted = {}
-  for i, word in ipairs(words) do quoted[i] = shell.quote(word) end
-  shell.write(directory .. "/input", table.concat(words.input or {}, "\n"))
-  shell.write(directory .. "/run", RUN:format(shell.quote(package.path), shell.quote(package.cpath),
-    environment or "", M.interpreter(), shell.quote(script) .. " " .. table.concat(quoted, " "),
-    directory, directory, directory, directory))
+  shell.write(directory .. "/input", table.concat(input or {}, "\n"))
+  shell.write(directory .. "/run", RUN:format(command, directory, directory, directory, directory))
   os.execute("sh " .. directory .. "/run >/dev/null 2>&1 </dev/null &")
   local child = setmetatable({ directory = directory }, Child)
   started[#started + 1] = child
@@ -68,6 +63,16 @@ function M.start(script, words, environment)
     return content(directory .. "/pid"):match("^(%d+)\n")
   end)
   return child
+end
+
+--- Starts a script with arguments; `words.input` is a list of lines for its standard input,
+--- `environment` is put before the command as it is.
+function M.start(script, words, environment)
+  local quoted = {}
+  for i, word in ipairs(words) do quoted[i] = shell.quote(word) end
+  return M.start_command(("env LUA_PATH=%s LUA_CPATH=%s %s %s %s %s"):format(shell.quote(package.path),
+    shell.quote(package.cpath), environment or "", M.interpreter(), shell.quote(script),
+    table.concat(quoted, " ")), words.input)
 end
 
 --- Everything it said so far.

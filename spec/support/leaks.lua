@@ -20,7 +20,8 @@ local HOLDERS = {
   "/hits$",                                -- what Ring delivered to a partner of sandbox_live.lua
   "/client%.json$",                        -- the options of the backend of the specs in nginx
   "/input$",                               -- what a child, the demo or curl is told
-  "/environment$",                         -- the demo's, with the credentials of an app
+  "/environment$",                         -- the demo's and the shell command's, with an app's credentials
+  "/code%.txt$", "/redirect%.txt$", "/tokens%.jsonl$", "/config$",   -- what the shell command is told by files
   "/client_secret$", "/hmac_key$",         -- for the options that begin with file:
   "/store_key$", "/exchange_secret$",
 }

@@ -25,13 +25,17 @@ build  libcurl4-openssl-dev                  moves the requests
 build  libssl-dev                            libcrypto: HMAC, SHA-256, AES-GCM
 build  libsqlite3-dev                        keeps the rows of the persistent store
 demo   lua-cjson                             reads and writes JSON
+demo   lua-argparse                          reads the shell command's arguments
 demo   nginx                                 hosts the sandbox and the demo's backend
 demo   libnginx-mod-http-lua                 Lua inside nginx
 demo   openssl                               makes the throw-away certificates
 demo   ca-certificates                       the CAs a real server is checked against
 test   curl                                  another client for the sandbox to be strict with
 test   lua-busted                            runs the specs
-test   lua-cqueues                           sockets, for servers that misbehave
+test   tmux                                  a terminal for the shell command to be tried in
+test   lua-cqueues                           sockets, for servers that misbehave; an event loop
+test   lua-luv                               another event loop: libuv
+test   lua-event                             and a third one, the README's example: libevent
 test   libcmocka-dev                         runs the C tests
 test   clang                                 the second compiler
 test   clang-format                          the C sources' format

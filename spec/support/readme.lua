@@ -29,6 +29,13 @@ function M.between(text, name)
   return text:match("<!%-%- " .. name .. ":begin.-%-%->\n(.-)\n?<!%-%- " .. name .. ":end")
 end
 
+--- The Lua between two markers, as a function that sees `environment` and, behind it, Lua's own names.
+function M.example(name, environment)
+  local code = assert(M.between(M.text(), name):match("^```lua\n(.*)\n```$"))
+  setmetatable(environment, { __index = _G })
+  return assert(load(code, "=README", "t", environment))
+end
+
 --- The methods that a file defines for a class, without those meant for the other modules.
 function M.public_calls(path, class)
   local file = assert(io.open(path))

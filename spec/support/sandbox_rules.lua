@@ -7,6 +7,7 @@
 local assert = require "luassert"
 local cjson = require "cjson"
 local control = require "ringlink.sandbox.control"
+local hosts = require "ringlink.testing.host"
 local ring_module = require "ringlink.sandbox.ring"
 local text = require "ringlink.sandbox.rules.text"
 
@@ -28,7 +29,7 @@ end
 
 -- A Ring with a host in virtual time; deliveries are answered by `world.answer`.
 function rules.new(settings)
-  local world = { now = rules.START_MS, offset = 0, sent = {}, answer = { status = 200, headers = {} }, seed = 1 }
+  local world = { now = rules.START_MS, sent = {}, answer = { status = 200, headers = {} }, seed = 1 }
   local all = {
     client_id = "id", client_secret = "secret", hmac_key = rules.KEY, media_url = "http://localhost:1",
     token_exchange_url = "http://127.0.0.1:1/token", account_link_url = "http://127.0.0.1:1/link?from=ring",
@@ -36,19 +37,14 @@ function rules.new(settings)
   }
   for name, value in pairs(settings or {}) do all[name] = value end
   world.ring = ring_module.new(all, function(count) return random(world, count) end)
-  local host = {}
-  function host.now_ms() return world.now + world.offset end
-  function host.sleep_ms(ms) world.now = world.now + ms end
-  function host.clock_offset_ms() return world.offset end
-  function host.move_clock(ms) world.offset = ms end
-  function host.deliver() end
-  function host.background(fn) world.later = fn end
-  function host.send(request) world.sent[#world.sent + 1] = request return world.answer end
-  function host.send_all(requests)
-    local results = {}
-    for i, request in ipairs(requests) do results[i] = { status = host.send(request).status } end
-    return results
-  end
+  local host = hosts.new({
+    now_ms = function() return world.now end,
+    sleep_ms = function(ms) world.now = world.now + ms end,
+    background = function(fn) world.later = fn end,
+  }, function(request)
+    world.sent[#world.sent + 1] = request
+    return world.answer
+  end)
   world.host = host
   function world.control(name, fields)
     local reads = name == "state" or name == "requests"

@@ -4,7 +4,7 @@
 
 local core = require("ringlink.core")
 
-local PATIENCE_MS = 10000
+local PATIENCE_MS = 60000
 local TURN_MS = 5
 
 local M = {}

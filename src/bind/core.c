@@ -11,12 +11,14 @@ L_EXPORT int luaopen_ringlink_core(lua_State *L) {
     l_circuit_register(L);
     l_errors_register(L);
     l_hmac_register(L);
+    l_libraries_register(L);
     l_limiter_register(L);
     l_link_register(L);
     l_retry_register(L);
     l_secret_register(L);
     l_store_sqlite_register(L);
     l_system_register(L);
+    l_terminal_register(L);
     l_text_register(L);
     l_token_register(L);
     l_transport_register(L);

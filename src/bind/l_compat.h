@@ -6,8 +6,11 @@
 #ifndef L_COMPAT_H
 #define L_COMPAT_H
 
+#include <stdio.h>
+
 #include <lua.h>
 #include <lauxlib.h>
+#include <lualib.h>
 
 /* The only symbols that leave the shared object carry this. */
 #define L_EXPORT __attribute__((visibility("default")))
@@ -22,6 +25,14 @@
 #define l_rawnewud(L, bytes) lua_newuserdatauv((L), (bytes), 0)
 #else
 #define l_rawnewud(L, bytes) lua_newuserdata((L), (bytes))
+#endif
+
+/* What a file of Lua's io begins with is its FILE pointer. A closed one has none in LuaJIT, and
+ * since 5.2 no function to close it with. */
+#if LUA_VERSION_NUM >= 502
+#define l_isclosedfile(file) (((const luaL_Stream *)(file))->closef == NULL)
+#else
+#define l_isclosedfile(file) (*(FILE *const *)(file) == NULL)
 #endif
 
 /* Since 5.3 a number may be a 64-bit integer; before, all are doubles and lua_Integer may have

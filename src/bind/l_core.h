@@ -8,11 +8,13 @@
 void l_circuit_register(lua_State *L);          /* circuit */
 void l_errors_register(lua_State *L);           /* errors */
 void l_hmac_register(lua_State *L);             /* hmac_key */
+void l_libraries_register(lua_State *L);        /* libraries */
 void l_limiter_register(lua_State *L);          /* limiter */
 void l_link_register(lua_State *L);             /* link_* */
 void l_retry_register(lua_State *L);            /* retry, retry_after_ms */
 void l_secret_register(lua_State *L);           /* secret */
 void l_system_register(lua_State *L);           /* clocks, random, file_mode, signals */
+void l_terminal_register(lua_State *L);         /* is_terminal, terminal_columns, ask_terminal */
 void l_text_register(lua_State *L);             /* sha256, hex, base64, mask */
 void l_token_register(lua_State *L);            /* token_*, check_time */
 void l_vault_register(lua_State *L);            /* vault */

@@ -100,9 +100,16 @@ static rlk_span need_span(lua_State *L, int arg, const char *name) {
     return text;
 }
 
+/* A file's path for C, or an empty span. */
+static rlk_span opt_path(lua_State *L, int arg, const char *name) {
+    const char *path = opt_text(L, arg, name);
+    return (rlk_span){path, path != NULL ? strlen(path) : 0};
+}
+
 rlk_request l_read_request(lua_State *L, int arg, rlk_span *lines) {
     static const char *const names[] = {
-        "method", "url", "headers", "body", "timeout_ms", "response_bytes_max", NULL};
+        "method",   "url",       "headers",     "body", "timeout_ms", "response_bytes_max",
+        "stall_ms", "sink_path", "public_only", NULL};
     check_names(L, arg, names, NULL);
     lua_pushliteral(L, "headers");
     lua_rawget(L, arg);
@@ -119,6 +126,10 @@ rlk_request l_read_request(lua_State *L, int arg, rlk_span *lines) {
                                          RLK_TRANSPORT_TIMEOUT_MS_MAX);
     r.response_bytes_max =
         (size_t)l_opt_int(L, arg, "response_bytes_max", 0, 1, RESPONSE_BYTES_MAX_MAX);
+    r.stall_ms = (int64_t)l_opt_number(L, arg, "stall_ms", 0, 1, RLK_TRANSPORT_TIMEOUT_MS_MAX);
+    r.sink_path = opt_path(L, arg, "sink_path");
+    r.public_only = l_opt_bool(L, arg, "public_only", false);
+    if (r.sink_path.len > 0 && r.stall_ms == 0) luaL_argerror(L, arg, "stall_ms: missing");
     return r;
 }
 
@@ -153,6 +164,8 @@ static void set_answer(lua_State *L, const rlk_result *r) {
     l_setstr(L, "http", r->http_version);
     lua_pushlstring(L, r->body.ptr, r->body.len);
     lua_setfield(L, -2, "body");
+    if (r->more) l_setbool(L, "more", true);
+    if (r->written >= 0) l_setint(L, "written", r->written);
     push_headers(L, r);
     lua_setfield(L, -2, "headers");
 }

@@ -1,5 +1,5 @@
 /* What the machine gives: clocks, sleep, randomness, the process's number, modes of files, and
- * holding signals back.
+ * holding signals back or waiting for one.
  *
  * hold_signals and release_signals share one userdata as upvalue, so that a state that is closed
  * while holding puts the mask back. */
@@ -69,14 +69,28 @@ static int system_random(lua_State *L) {
     return 1;
 }
 
+static rlk_err mode_of_open(lua_State *L, unsigned *mode, bool *is_trusted) {
+    FILE **file = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+    if (l_isclosedfile(file)) return RLK_E_NOT_FOUND;
+    return rlk_file_mode_of(*file, mode, is_trusted);
+}
+
 /* A path with a NUL in it names no file. */
-static int system_file_mode(lua_State *L) {
+static rlk_err mode_of_path(lua_State *L, unsigned *mode, bool *is_trusted) {
     const rlk_span path = l_checkspan(L, 1);
+    if (strlen(path.ptr) != path.len) return RLK_E_NOT_FOUND;
+    return rlk_file_mode(path.ptr, mode, is_trusted);
+}
+
+/* The mode, and whether the file is this user's or root's: of a path, or of an open file. */
+static int system_file_mode(lua_State *L) {
     unsigned mode = 0;
-    if (strlen(path.ptr) != path.len || rlk_file_mode(path.ptr, &mode) != RLK_OK)
-        return l_pushfail(L, RLK_E_NOT_FOUND, NULL);
+    bool is_trusted = false;
+    const rlk_err e = (lua_isuserdata(L, 1) ? mode_of_open : mode_of_path)(L, &mode, &is_trusted);
+    if (e != RLK_OK) return l_pushfail(L, e, NULL);
     l_pushint(L, mode);
-    return 1;
+    lua_pushboolean(L, is_trusted);
+    return 2;
 }
 
 static int system_hold_signals(lua_State *L) {
@@ -88,6 +102,14 @@ static int system_release_signals(lua_State *L) {
     raise_unless_ok(L, rlk_signals_release(lua_touserdata(L, lua_upvalueindex(1))),
                     "release_signals");
     return 0;
+}
+
+/* await_signal(ms): the name of the one that came; nil when none did. */
+static int system_await_signal(lua_State *L) {
+    const char *name = rlk_signals_await(l_checkms(L, 1));
+    if (name == NULL) return 0;
+    lua_pushstring(L, name);
+    return 1;
 }
 
 static int signals_gc(lua_State *L) {
@@ -105,6 +127,7 @@ void l_system_register(lua_State *L) {
                                          {"boot_id", system_boot_id},
                                          {"process_id", system_process_id},
                                          {"thread_count", system_thread_count},
+                                         {"await_signal", system_await_signal},
                                          {NULL, NULL}};
     static const luaL_Reg signals[] = {{"hold_signals", system_hold_signals},
                                        {"release_signals", system_release_signals},

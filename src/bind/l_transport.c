@@ -66,6 +66,13 @@ static int take(lua_State *L) {
     return 2;
 }
 
+static int proceed(lua_State *L) {
+    const l_transport *t = check_self(L);
+    const int64_t ticket = l_checkint(L, 2, 1, INT64_MAX);
+    lua_pushboolean(L, t->core != NULL && rlk_transport_proceed(t->core, ticket));
+    return 1;
+}
+
 static int cancel(lua_State *L) {
     const l_transport *t = check_self(L);
     const int64_t ticket = l_checkint(L, 2, 1, INT64_MAX);
@@ -91,10 +98,10 @@ static int close_transport(lua_State *L) {
 }
 
 void l_transport_register(lua_State *L) {
-    static const luaL_Reg methods[] = {{"start", start}, {"poll", poll},
-                                       {"take", take},   {"cancel", cancel},
-                                       {"stats", stats}, {"close", close_transport},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"start", start},           {"poll", poll},     {"take", take},
+        {"proceed", proceed},       {"cancel", cancel}, {"stats", stats},
+        {"close", close_transport}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", close_transport}, {"__close", close_transport}, {NULL, NULL}};
     l_newclass(L, L_TRANSPORT_MT, methods, meta);

@@ -1,8 +1,9 @@
-/* core.wake(): see io/wake.h.
+/* core.wake() and core.wake_pair(): see io/wake.h.
  *
- *   core.wake() -> wake | nil, code, detail
+ *   core.wake() -> wake | nil, code, detail;  core.wake_pair() -> wake | nil, code, detail
  *   wake:path() -> where to connect | nil;  wake:accept() -> true | nil, code, detail
- *   wake:ring(): a byte, as threads send it;  wake:close()
+ *   wake:signal(): a byte, as threads send it;  wake:close()
+ *   of a pair: wake:fd() -> number | nil;  wake:drain();  wake:wait(ms)
  *
  * The userdata holds one of the wake's references, the workers theirs; core == NULL means closed.
  */
@@ -25,12 +26,22 @@ rlk_wake *l_check_wake(lua_State *L, int arg) {
     return w->core;
 }
 
-static int new_wake(lua_State *L) {
+typedef rlk_err open_function(rlk_wake **out, const rlk_alloc *alloc, const char **detail);
+
+static int open_by(lua_State *L, open_function *open) {
     const rlk_alloc alloc = rlk_alloc_default();
     const char *detail = NULL;
     l_wake *w = l_newud(L, sizeof *w, L_WAKE_MT);
-    const rlk_err e = rlk_wake_open(&w->core, &alloc, &detail);
+    const rlk_err e = open(&w->core, &alloc, &detail);
     return e == RLK_OK ? 1 : l_pushfail(L, e, detail);
+}
+
+static int new_wake(lua_State *L) {
+    return open_by(L, rlk_wake_open);
+}
+
+static int new_pair(lua_State *L) {
+    return open_by(L, rlk_wake_open_pair);
 }
 
 static int path(lua_State *L) {
@@ -48,7 +59,30 @@ static int accept(lua_State *L) {
     return 1;
 }
 
-static int ring(lua_State *L) {
+static int fd(lua_State *L) {
+    const l_wake *w = check_self(L, 1);
+    const int number = w->core != NULL ? rlk_wake_fd(w->core) : -1;
+    if (number >= 0)
+        l_pushint(L, number);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int drain(lua_State *L) {
+    const l_wake *w = check_self(L, 1);
+    if (w->core != NULL) rlk_wake_drain(w->core);
+    return 0;
+}
+
+static int wait_for_byte(lua_State *L) {
+    const l_wake *w = check_self(L, 1);
+    const int64_t timeout_ms = l_checkms(L, 2);
+    if (w->core != NULL) rlk_wake_wait(w->core, timeout_ms);
+    return 0;
+}
+
+static int signal_it(lua_State *L) {
     const l_wake *w = check_self(L, 1);
     if (w->core != NULL) rlk_wake_signal(w->core);
     return 0;
@@ -65,10 +99,18 @@ static int close_wake(lua_State *L) {
 }
 
 void l_wake_register(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"path", path}, {"accept", accept}, {"ring", ring}, {"close", close_wake}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"path", path},
+                                       {"accept", accept},
+                                       {"fd", fd},
+                                       {"drain", drain},
+                                       {"wait", wait_for_byte},
+                                       {"signal", signal_it},
+                                       {"close", close_wake},
+                                       {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", close_wake}, {"__close", close_wake}, {NULL, NULL}};
     l_newclass(L, L_WAKE_MT, methods, meta);
     lua_pushcfunction(L, new_wake);
     lua_setfield(L, -2, "wake");
+    lua_pushcfunction(L, new_pair);
+    lua_setfield(L, -2, "wake_pair");
 }

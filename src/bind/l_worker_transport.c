@@ -2,7 +2,8 @@
  *
  *   core.transport_worker({..., queue_max=}, wake) -> worker | nil, code, detail
  *   worker:start(request) -> ticket | nil, code, detail;  worker:take() -> ticket, result | nil
- *   worker:cancel(ticket) -> boolean;  worker:stats() -> counts;  worker:close()
+ *   worker:proceed(ticket) -> boolean;  worker:cancel(ticket) -> boolean;  worker:stats() ->
+ * counts;  worker:close()
  *
  * Options, requests, results and counts are core.transport's, with the lengths of its queues in
  * `queued`, `at_work` and `done` (io/worker.h); there is no poll. After close, take
@@ -64,6 +65,13 @@ static int take(lua_State *L) {
     return 2;
 }
 
+static int proceed(lua_State *L) {
+    const l_worker *w = check_self(L);
+    const int64_t ticket = l_checkint(L, 2, 1, INT64_MAX);
+    lua_pushboolean(L, w->core != NULL && rlk_transport_worker_proceed(w->core, ticket));
+    return 1;
+}
+
 static int cancel(lua_State *L) {
     const l_worker *w = check_self(L);
     const int64_t ticket = l_checkint(L, 2, 1, INT64_MAX);
@@ -98,9 +106,9 @@ static int free_worker(lua_State *L) {
 }
 
 void l_worker_transport_register(lua_State *L) {
-    static const luaL_Reg methods[] = {{"start", start},        {"take", take},
-                                       {"cancel", cancel},      {"stats", stats},
-                                       {"close", close_worker}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"start", start}, {"take", take},          {"proceed", proceed}, {"cancel", cancel},
+        {"stats", stats}, {"close", close_worker}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", free_worker}, {"__close", close_worker}, {NULL, NULL}};
     l_newclass(L, L_TRANSPORT_WORKER_MT, methods, meta);
     lua_pushcfunction(L, new_worker);

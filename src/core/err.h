@@ -35,7 +35,8 @@
       "check the id; after a removal the user must connect the app again")                         \
     X(VETOED, "vetoed", FATAL, "a before_ hook stopped the step",                                  \
       "the partner's own hook said no",                                                            \
-      "see the message for the hook's reason; the link can be resumed")                            \
+      "see the message for the hook's reason; after before_confirm the user taps Sign In again, "  \
+      "after before_complete call complete")                                                       \
     X(CONFIGURE_FAILED, "configure_failed", RETRY, "the configure hook did not finish",            \
       "the partner's own configuration failed or is not done yet",                                 \
       "fix the configuration, then call complete, or link again")                                  \
@@ -84,6 +85,13 @@
       "more than 100 requests a second for this client_id", "wait retry_after seconds")            \
     X(DEVICE_UNAVAILABLE, "device_unavailable", FATAL, "the device is offline",                    \
       "the device does not answer Ring", "repeating does not help; wait for device_online")        \
+    X(RANGE_NOT_SATISFIABLE, "range_not_satisfiable", FATAL, "the range asked for is not there",   \
+      "it begins behind the end", "ask for a range inside; total_bytes says how much there is")    \
+    X(TOO_EARLY, "too_early", RETRY, "what was asked for is not ready yet",                        \
+      "the recording is still being made or stored", "try again; retry_after may say when")        \
+    X(SINK_FAILED, "sink_failed", FATAL, "the answer could not be written where it was to go",     \
+      "the directory is missing or not writable, or the disk is full",                             \
+      "see the message; a file that was there before is untouched")                                \
     X(RING_ERROR, "ring_error", RETRY, "Ring answered with an error",                              \
       "trouble on Ring's side, or something between", "try again later; quote ring_id to Ring")    \
     X(BAD_RESPONSE, "bad_response", RETRY, "the answer could not be understood",                   \

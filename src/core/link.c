@@ -4,7 +4,7 @@
  *       | exchange_refused        | identify_refused          |
  *       v                         v                           | claim
  *     failed                    failed                        v
- *                                                          matched ----release----> base
+ *                               awaiting <---consented--- matched ----release----> base
  *                                                             |
  *                                                             | confirm_begin (in the window)
  *                                                             v
@@ -20,7 +20,8 @@
  *                                                          completed --claim---> matched
  *
  *   base is unclaimed, or the awaiting or completed that a claim set out from: then the same user
- *   came back with a fresh nonce, and POST and PATCH run again.
+ *   came back with a fresh nonce, and POST and PATCH run again. consented is for those only whose
+ *   code came by way of Ring's own page, after the user's yes (contract 11): they have no POST.
  *
  *   matched, confirming, awaiting, completed            --gone------> failed
  *   identifying .. completed, relink                    --supersede-> superseded
@@ -194,6 +195,11 @@ static rlk_err on_release(rlk_link *link) {
     return back_to_base(link);
 }
 
+static rlk_err on_consented(rlk_link *link) {
+    if (link->state != RLK_LINK_MATCHED) return RLK_E_INVALID_TRANSITION;
+    return rest(link, RLK_LINK_AWAITING, RLK_LINK_CONFIRMED | (link->flags & RLK_LINK_CONFIGURED));
+}
+
 static rlk_err on_confirm_begin(rlk_link *link, int64_t now_ms) {
     if (!in(link->state, ONE(MATCHED) | ONE(CONFIRMING))) return RLK_E_INVALID_TRANSITION;
     if (!in_window(link, now_ms)) return RLK_E_LINK_EXPIRED;
@@ -297,6 +303,8 @@ rlk_err rlk_link_apply(rlk_link *link, rlk_link_event event, int64_t now_ms, int
         return on_claim(link, now_ms, time_ms);
     case RLK_LINK_EV_RELEASE:
         return on_release(link);
+    case RLK_LINK_EV_CONSENTED:
+        return on_consented(link);
     case RLK_LINK_EV_CONFIRM_BEGIN:
         return on_confirm_begin(link, now_ms);
     case RLK_LINK_EV_CONFIRM_UNSENT:

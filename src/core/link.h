@@ -36,6 +36,7 @@
     X(IDENTIFY_REFUSED, "identify_refused") /* 404: no such user */                                \
     X(CLAIM, "claim")                       /* a nonce matched; needs the redirect's time */       \
     X(RELEASE, "release")                   /* the claim ends before a POST may have been sent */  \
+    X(CONSENTED, "consented")               /* the user agreed at Ring's own page: no POST */      \
     X(CONFIRM_BEGIN, "confirm_begin")       /* the POST is about to be sent */                     \
     X(CONFIRM_UNSENT, "confirm_unsent")     /* no POST of this claim reached Ring after all */     \
     X(CONFIRMED, "confirmed")               /* the POST was answered with 200 */                   \
@@ -94,7 +95,7 @@ typedef enum rlk_link_action {
 /* Stored in rows: never renumbered. */
 enum {
     RLK_LINK_POST_MAYBE = 1,  /* a POST of this claim may have reached Ring */
-    RLK_LINK_CONFIRMED = 2,   /* the POST is known, or settled, to have worked */
+    RLK_LINK_CONFIRMED = 2,   /* the POST is known, or settled, to have worked; or none is due */
     RLK_LINK_CONFIGURED = 4,  /* the partner's configure passed */
     RLK_LINK_CLEARED = 8,     /* before_complete passed */
     RLK_LINK_PATCH_MAYBE = 16 /* a completing PATCH may have reached Ring */

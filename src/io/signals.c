@@ -1,9 +1,12 @@
-/* pthread_sigmask for two signals; see signals.h. */
+/* pthread_sigmask and sigtimedwait for a few signals; see signals.h. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "io/signals.h"
 
 #include <signal.h>
+#include <time.h>
+
+enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
 
 rlk_err rlk_signals_hold(rlk_signals *s) {
     if (s->held) return RLK_OK;
@@ -26,4 +29,24 @@ rlk_err rlk_signals_release(rlk_signals *s) {
     if (!s->term_was_blocked) sigaddset(&freed, SIGTERM);
     s->held = false; /* before the mask changes: a handler that never returns leaves it right */
     return pthread_sigmask(SIG_UNBLOCK, &freed, NULL) == 0 ? RLK_OK : RLK_E_INVALID_REQUEST;
+}
+
+static const char *name_of(int signal) {
+    if (signal == SIGINT) return "INT";
+    if (signal == SIGTERM) return "TERM";
+    return signal == SIGHUP ? "HUP" : NULL;
+}
+
+const char *rlk_signals_await(int64_t ms) {
+    sigset_t wanted, former;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGINT);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGHUP);
+    const struct timespec span = {.tv_sec = (time_t)(ms / MS_PER_S),
+                                  .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
+    if (pthread_sigmask(SIG_BLOCK, &wanted, &former) != 0) return NULL;
+    const int came = sigtimedwait(&wanted, NULL, &span);
+    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
+    return name_of(came);
 }

@@ -1,4 +1,4 @@
-/* Holding SIGINT and SIGTERM back while something must not be cut short.
+/* Holding SIGINT and SIGTERM back while something must not be cut short, and waiting for them.
  *
  * A signal that arrives meanwhile stays pending and is delivered by the release. Only the calling
  * thread's mask changes; hold and release must come from the same thread. Not counted: whoever
@@ -7,6 +7,7 @@
 #define RLK_SIGNALS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "core/err.h"
 
@@ -22,5 +23,9 @@ rlk_err rlk_signals_hold(rlk_signals *s);
 
 /* Puts the former mask back, for these two signals. Does nothing when they are not held. */
 rlk_err rlk_signals_release(rlk_signals *s);
+
+/* Waits for SIGINT, SIGTERM or SIGHUP, which then has no other effect: "INT", "TERM" or "HUP"; NULL
+ * when none came in time. */
+const char *rlk_signals_await(int64_t ms);
 
 #endif

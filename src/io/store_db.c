@@ -290,3 +290,7 @@ void rlk_db_finalize(rlk_db *db) {
         db->statements[i].prepared = NULL;
     }
 }
+
+const char *rlk_store_library(void) {
+    return sqlite3_libversion();
+}

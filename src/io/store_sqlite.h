@@ -179,4 +179,7 @@ bool rlk_store_next(const rlk_store_result *result, size_t *at, rlk_store_fields
 /* Gives a result back; legal on a zeroed one. */
 void rlk_store_result_deinit(rlk_store_result *result);
 
+/* Which SQLite, as it says itself. */
+const char *rlk_store_library(void);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "io/address.h"
+#include "io/answer_curl.h"
 #include "io/clock.h"
 
 /* libcurl allots one to every request and gives it back. Its own 64 KiB are as much as the
@@ -94,29 +96,37 @@ static void forget_request(rlk_transfer *x) {
     x->method = x->url = x->body = NULL;
 }
 
-rlk_transfer *rlk_transfer_new(const rlk_alloc *alloc, const rlk_request *request,
-                               const rlk_request_facts *facts, size_t response_bytes_max) {
+rlk_err rlk_transfer_new(rlk_transfer **out, const rlk_alloc *alloc, const rlk_request *request,
+                         const rlk_request_facts *facts, size_t response_bytes_max,
+                         const char **detail) {
+    *out = NULL;
+    *detail = "out of memory";
     rlk_transfer *x = rlk_alloc_zeroed(alloc, sizeof *x);
-    if (x == NULL) return NULL;
+    if (x == NULL) return RLK_E_NO_MEMORY;
     x->alloc = *alloc;
     x->facts = *facts;
     x->response_bytes_max = response_bytes_max;
+    x->public_only = request->public_only;
     x->timeout_ms = request->timeout_ms;
     x->started_ms = rlk_clock_monotonic_ms();
     x->deadline_ms = x->started_ms + request->timeout_ms;
-    x->result = (rlk_result){.error = RLK_OK, .detail = x->detail, .http_version = ""};
+    x->result =
+        (rlk_result){.error = RLK_OK, .detail = x->detail, .http_version = "", .written = -1};
     rlk_buf_init(&x->head, alloc, RLK_TRANSPORT_HEAD_BYTES_MAX);
-    rlk_buf_init(&x->answer, alloc, response_bytes_max);
-    if (copy_request(x, request)) return x;
-    rlk_transfer_free(x);
-    return NULL;
+    rlk_err e = rlk_answer_init(x, request, detail);
+    if (e == RLK_OK && !copy_request(x, request)) e = RLK_E_NO_MEMORY;
+    if (e == RLK_OK)
+        *out = x;
+    else
+        rlk_transfer_free(x);
+    return e;
 }
 
 void rlk_transfer_free(rlk_transfer *x) {
     if (x == NULL) return;
     forget_request(x);
     rlk_buf_deinit(&x->head);
-    rlk_buf_deinit(&x->answer);
+    rlk_answer_deinit(x);
     const rlk_alloc alloc = x->alloc;
     rlk_wipe(x, sizeof *x);
     rlk_alloc_free(&alloc, x, sizeof *x);
@@ -132,10 +142,13 @@ static size_t end_transfer(rlk_transfer *x, rlk_err error) {
 /* Called each time a request is about to go out over a connection that is ready. */
 static int on_ready(void *ud, char *remote_ip, char *local_ip, int remote_port, int local_port) {
     rlk_transfer *x = ud;
-    (void)remote_ip;
     (void)local_ip;
     (void)remote_port;
     (void)local_port;
+    if (x->public_only && !rlk_address_is_public(remote_ip)) {
+        x->failed = RLK_E_BAD_RESPONSE;
+        return CURL_PREREQFUNC_ABORT;
+    }
     if (x->sent && !x->facts.resendable) {
         x->resend_denied = true;
         return CURL_PREREQFUNC_ABORT;
@@ -147,9 +160,7 @@ static int on_ready(void *ud, char *remote_ip, char *local_ip, int remote_port, 
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *ud) {
-    rlk_transfer *x = ud;
-    const rlk_err e = rlk_buf_append(&x->answer, bytes, size * count);
-    return e == RLK_OK ? size * count : end_transfer(x, e);
+    return rlk_answer_add(ud, bytes, size * count);
 }
 
 static rlk_span trim(const char *at, size_t bytes) {
@@ -184,6 +195,16 @@ static rlk_err add_header(rlk_transfer *x, const char *line, size_t bytes) {
     return append_word(&x->head, trim(colon + 1, bytes - name_bytes - 1));
 }
 
+/* "HTTP/1.1 206 Partial Content": what is no number is no status that means anything here. */
+static int status_of(const char *line, size_t bytes) {
+    const char *blank = memchr(line, ' ', bytes);
+    int status = 0;
+    if (blank == NULL) return 0;
+    for (const char *at = blank + 1; at < line + bytes && *at >= '0' && *at <= '9'; at++)
+        if (status < 1000) status = status * 10 + (*at - '0');
+    return status;
+}
+
 /* One line a call. An interim answer (1xx) is followed by another status line, which starts anew;
  * what comes after the blank line of the last one are trailers, which nobody asked for. */
 static size_t on_header(char *line, size_t size, size_t count, void *ud) {
@@ -196,9 +217,13 @@ static size_t on_header(char *line, size_t size, size_t count, void *ud) {
     if (bytes >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         rlk_buf_reset(&x->head);
         x->head_open = true;
+        x->status = status_of(line, bytes);
         return bytes;
     }
-    if (trim(line, bytes).len == 0) x->head_open = false;
+    if (trim(line, bytes).len == 0 && x->head_open) {
+        x->head_open = false;
+        if (x->status >= 200) rlk_answer_extend(x);
+    }
     if (!x->head_open) return bytes;
     const rlk_err e = add_header(x, line, bytes);
     return e == RLK_OK ? bytes : end_transfer(x, e);
@@ -265,6 +290,7 @@ static bool set_callbacks(rlk_transfer *x) {
  * list of exceptions. A plain request stays on this machine, where a proxy has no business. */
 static bool set_route(rlk_transfer *x, const rlk_transport_config *config) {
     const bool direct = config->proxy == NULL || x->facts.plain;
+    x->public_only = x->public_only && direct; /* a proxy decides for itself */
     const char *schemes = x->facts.plain ? "http" : "https";
     return set_text(x->easy, CURLOPT_PROXY, direct ? "" : config->proxy) &&
            set_text(x->easy, CURLOPT_NOPROXY, "") &&
@@ -292,9 +318,11 @@ static bool set_trust(CURL *easy, const rlk_transport_config *config) {
     return good;
 }
 
-/* PIPEWAIT makes transfers wait for a connection in the making, to share it. */
+/* PIPEWAIT makes transfers wait for a connection in the making, to share it. Parts are taken at
+ * their taker's pace, which a connection of others must not be held up by. */
 static bool set_version(rlk_transfer *x, const rlk_transport_config *config) {
-    const bool h2 = config->http_version == RLK_HTTP_2 && !x->facts.plain;
+    const bool h2 =
+        config->http_version == RLK_HTTP_2 && !x->facts.plain && !rlk_transfer_has_parts(x);
     return set_long(x->easy, CURLOPT_HTTP_VERSION,
                     h2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1) &&
            set_long(x->easy, CURLOPT_PIPEWAIT, h2 ? 1 : 0);
@@ -313,11 +341,16 @@ static bool set_method(rlk_transfer *x) {
     return set_body(x) && set_text(x->easy, CURLOPT_CUSTOMREQUEST, x->method);
 }
 
+/* A stream's time is kept by the transport alone: libcurl would count that of a pause. */
+static bool set_limits(rlk_transfer *x) {
+    if (x->stall_ms > 0) return true;
+    return set_long(x->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms) &&
+           set_size(x->easy, CURLOPT_MAXFILESIZE_LARGE, x->response_bytes_max);
+}
+
 static bool set_request(rlk_transfer *x) {
     return set_text(x->easy, CURLOPT_URL, x->url) && set_method(x) &&
-           curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->block) == CURLE_OK &&
-           set_long(x->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms) &&
-           set_size(x->easy, CURLOPT_MAXFILESIZE_LARGE, x->response_bytes_max);
+           curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->block) == CURLE_OK && set_limits(x);
 }
 
 bool rlk_transfer_arm(rlk_transfer *x, CURL *easy, const rlk_transport_config *config) {
@@ -400,6 +433,10 @@ static void explain(rlk_transfer *x, rlk_err error, CURLcode code) {
         say(x, "the connection ended after the request was sent; it was not sent again");
     } else if (error == RLK_E_RESPONSE_TOO_LARGE) {
         say(x, "the answer is larger than allowed");
+    } else if (error == RLK_E_SINK_FAILED) {
+        say(x, "the file could not be written");
+    } else if (error == RLK_E_BAD_RESPONSE) {
+        say(x, "the address is not a public one");
     } else if (x->failed != RLK_OK || code == CURLE_OK) {
         say(x, "the answer is not proper HTTP");
     } else if (x->detail[0] == '\0') {
@@ -433,29 +470,48 @@ static bool went_over_kept(const rlk_transfer *x) {
     return x->sent && (x->connections == 0 || x->resend_denied);
 }
 
-static void settle(rlk_transfer *x, rlk_err error) {
+static void note_way(rlk_transfer *x, rlk_err error) {
     rlk_result *r = &x->result;
-    forget_request(x);
     r->error = error;
     r->sent = x->sent;
     r->reused = went_over_kept(x);
     r->time_ms = rlk_clock_monotonic_ms() - x->started_ms;
     r->detail = x->detail;
+}
+
+static void show_answer(rlk_transfer *x) {
+    rlk_result *r = &x->result;
+    x->detail[0] = '\0';
+    r->body = held(&x->answer);
+    r->head = x->head_told ? (rlk_span){"", 0} : held(&x->head);
+}
+
+static void settle(rlk_transfer *x, rlk_err error) {
+    forget_request(x);
+    note_way(x, error);
+    x->lent = x->result.more = false;
     if (error == RLK_OK) {
-        x->detail[0] = '\0';
-        r->body = held(&x->answer);
-        r->head = held(&x->head);
+        show_answer(x);
         return;
     }
-    r->status = 0;
+    x->result.status = 0;
     make_printable(x->detail);
     rlk_buf_deinit(&x->head);
-    rlk_buf_deinit(&x->answer);
+    rlk_answer_deinit(x);
+}
+
+void rlk_transfer_lend(rlk_transfer *x) {
+    read_facts(x);
+    note_way(x, RLK_OK);
+    show_answer(x);
+    x->head_told = true;
+    x->lent = x->result.more = true;
 }
 
 void rlk_transfer_finish(rlk_transfer *x, CURLcode code) {
     read_facts(x);
-    const rlk_err error = judge(x, code);
+    rlk_err error = judge(x, code);
+    if (error == RLK_OK) error = rlk_answer_keep(x);
     if (error != RLK_OK) explain(x, error, code);
     settle(x, error);
 }

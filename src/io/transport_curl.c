@@ -1,5 +1,6 @@
-/* See transport_curl.h. A transfer is in exactly one of two lists: `flying` while the multi handle
- * has it, `done` from its end until it is dropped.
+/* See transport_curl.h. A transfer is in exactly one of three lists: `flying` while the multi
+ * handle has it, `done` from its end until it is dropped; and where a part of its answer is out, in
+ * `done` until that is taken and then in `lent`, while the multi handle may have it still.
  *
  * libcurl is initialised by curl_global_init in every open, without a lock or a flag of ours:
  * since 7.84 it is thread-safe and counts itself. It is never undone: a resolver thread that was
@@ -22,20 +23,16 @@
 #error "libcurl 7.87 or later is needed: CURLOPT_QUICK_EXIT"
 #endif
 
-typedef struct transfer_list {
-    rlk_transfer *first;
-    rlk_transfer *last;
-    size_t count;
-} transfer_list;
-
 struct rlk_transport {
     rlk_alloc alloc;
     CURLM *multi;
     rlk_transport_config config; /* its texts lie in `texts` */
     char *texts;
     size_t texts_bytes;
-    transfer_list flying;
-    transfer_list done;
+    rlk_transfer_list flying;
+    rlk_transfer_list done;
+    rlk_transfer_list lent;
+    size_t open_count;                        /* launched and not landed */
     CURL *idle[RLK_TRANSPORT_EASY_COUNT_MAX]; /* reset, ready for the next transfer */
     size_t idle_count;
     int64_t last_ticket;
@@ -44,21 +41,26 @@ struct rlk_transport {
     bool broken; /* the multi handle failed: only what is done can still be had */
 };
 
-static void list_push(transfer_list *list, rlk_transfer *x) {
+static void list_remove(rlk_transfer *x) {
+    rlk_transfer_list *list = x->in;
+    if (list == NULL) return;
+    if (x->prev != NULL) x->prev->next = x->next;
+    if (x->next != NULL) x->next->prev = x->prev;
+    if (list->first == x) list->first = x->next;
+    if (list->last == x) list->last = x->prev;
+    list->count--;
+    x->in = NULL;
+}
+
+static void move_to(rlk_transfer_list *list, rlk_transfer *x) {
+    list_remove(x);
+    x->in = list;
     x->prev = list->last;
     x->next = NULL;
     if (list->last != NULL) list->last->next = x;
     if (list->first == NULL) list->first = x;
     list->last = x;
     list->count++;
-}
-
-static void list_remove(transfer_list *list, rlk_transfer *x) {
-    if (x->prev != NULL) x->prev->next = x->next;
-    if (x->next != NULL) x->next->prev = x->prev;
-    if (list->first == x) list->first = x->next;
-    if (list->last == x) list->last = x->prev;
-    list->count--;
 }
 
 /* The configuration's copy: one block, wiped at the end, since a proxy's URL may hold a password.
@@ -180,29 +182,42 @@ static void land(rlk_transport *t, rlk_transfer *x) {
     t->stats.reused += x->result.reused ? 1 : 0;
     if (x->result.error == RLK_OK && x->result.http_version[0] == '1') widen(t);
     give_back_easy(t, x);
-    list_remove(&t->flying, x);
-    list_push(&t->done, x);
+    move_to(&t->done, x);
+    t->open_count--;
+}
+
+static void land_by(rlk_transport *t, rlk_transfer *x, CURLcode code) {
+    curl_multi_remove_handle(t->multi, x->easy);
+    rlk_transfer_finish(x, code);
+    land(t, x);
 }
 
 /* The handle leaves the multi handle first: until then libcurl may read the request's copy, which
  * the end of a transfer wipes. */
-static void abort_flying(rlk_transport *t, rlk_transfer *x, rlk_err error, const char *detail) {
+static void abort_open(rlk_transport *t, rlk_transfer *x, rlk_err error, const char *detail) {
     curl_multi_remove_handle(t->multi, x->easy);
     rlk_transfer_abort(x, error, detail);
     land(t, x);
 }
 
 void rlk_transport_abort(rlk_transport *t, rlk_transfer *x) {
-    abort_flying(t, x, RLK_E_CANCELLED, "the transfer was cancelled");
+    abort_open(t, x, RLK_E_CANCELLED, "the transfer was cancelled");
 }
 
-static void abort_all(rlk_transport *t, rlk_err error, const char *detail) {
-    while (t->flying.first != NULL)
-        abort_flying(t, t->flying.first, error, detail);
+static void abort_list(rlk_transport *t, rlk_transfer_list *list, rlk_err error,
+                       const char *detail) {
+    while (list->first != NULL)
+        abort_open(t, list->first, error, detail);
 }
 
+/* Parts that wait to be taken are parts no more. */
 void rlk_transport_abort_all(rlk_transport *t) {
-    abort_all(t, RLK_E_CANCELLED, "the transport was closed");
+    for (rlk_transfer *x = t->done.first, *next; x != NULL; x = next) {
+        next = x->next;
+        if (x->lent) move_to(&t->flying, x);
+    }
+    abort_list(t, &t->flying, RLK_E_CANCELLED, "the transport was closed");
+    abort_list(t, &t->lent, RLK_E_CANCELLED, "the transport was closed");
 }
 
 void rlk_transport_close(rlk_transport *t) {
@@ -224,11 +239,9 @@ rlk_err rlk_transport_prepare(const rlk_transport *t, const rlk_request *request
     *out = NULL;
     const rlk_err e = rlk_request_check(request, t->config.allow_http_loopback, &facts, detail);
     if (e != RLK_OK) return e;
-    *detail = "out of memory";
     const size_t cap = request->response_bytes_max;
-    *out =
-        rlk_transfer_new(&t->alloc, request, &facts, cap != 0 ? cap : t->config.response_bytes_max);
-    return *out != NULL ? RLK_OK : RLK_E_NO_MEMORY;
+    return rlk_transfer_new(out, &t->alloc, request, &facts,
+                            cap != 0 ? cap : t->config.response_bytes_max, detail);
 }
 
 static rlk_err check_room(const rlk_transport *t, const char **detail) {
@@ -236,7 +249,7 @@ static rlk_err check_room(const rlk_transport *t, const char **detail) {
         *detail = "the transport failed; open a new one";
         return RLK_E_CLOSED;
     }
-    if (t->flying.count >= RLK_TRANSPORT_IN_FLIGHT_MAX) {
+    if (t->open_count >= RLK_TRANSPORT_IN_FLIGHT_MAX) {
         *detail = "too many transfers are in flight";
         return RLK_E_BUSY;
     }
@@ -255,7 +268,9 @@ rlk_err rlk_transport_launch(rlk_transport *t, rlk_transfer *x, const char **det
         curl_easy_cleanup(easy);
         return RLK_E_NO_MEMORY;
     }
-    list_push(&t->flying, x);
+    if (rlk_transfer_has_parts(x)) widen(t);
+    move_to(&t->flying, x);
+    t->open_count++;
     t->stats.started++;
     return RLK_OK;
 }
@@ -279,15 +294,32 @@ static rlk_transfer *transfer_of(CURL *easy) {
     return (rlk_transfer *)(void *)private;
 }
 
+/* A part is out: whoever has it is told of the end when it is back. */
+static void end_later(rlk_transport *t, rlk_transfer *x, CURLcode code) {
+    curl_multi_remove_handle(t->multi, x->easy);
+    x->ended = true;
+    x->end_code = code;
+}
+
 static void collect(rlk_transport *t) {
     int left = 0;
     for (CURLMsg *m; (m = curl_multi_info_read(t->multi, &left)) != NULL;) {
         if (m->msg != CURLMSG_DONE) continue;
         const CURLcode code = m->data.result; /* m is gone once its handle is removed */
         rlk_transfer *x = transfer_of(m->easy_handle);
-        curl_multi_remove_handle(t->multi, x->easy);
-        rlk_transfer_finish(x, code);
-        land(t, x);
+        if (x->lent)
+            end_later(t, x, code);
+        else
+            land_by(t, x, code);
+    }
+}
+
+static void hand_out_parts(rlk_transport *t) {
+    for (rlk_transfer *x = t->flying.first, *next; x != NULL; x = next) {
+        next = x->next;
+        if (!rlk_transfer_has_part(x)) continue;
+        rlk_transfer_lend(x);
+        move_to(&t->done, x);
     }
 }
 
@@ -300,7 +332,7 @@ static int64_t expire(rlk_transport *t, int64_t most) {
         next = x->next;
         const int64_t left_ms = x->deadline_ms - now_ms;
         if (left_ms < 0) {
-            abort_flying(t, x, RLK_E_TIMEOUT, "the time allowed has passed");
+            abort_open(t, x, RLK_E_TIMEOUT, "the time allowed has passed");
         } else {
             most = rlk_ms_min(most, left_ms + 1); /* its last millisecond must have passed */
         }
@@ -308,11 +340,18 @@ static int64_t expire(rlk_transport *t, int64_t most) {
     return most;
 }
 
+static void end_all_later(rlk_transport *t, rlk_transfer_list *list, CURLcode code) {
+    for (rlk_transfer *x = list->first; x != NULL; x = x->next)
+        if (x->lent && !x->ended) end_later(t, x, code);
+}
+
 /* Whatever is wrong with the multi handle now will be wrong with it later. */
 static void give_up(rlk_transport *t, CURLMcode code) {
+    const bool starved = code == CURLM_OUT_OF_MEMORY;
     t->broken = true;
-    abort_all(t, code == CURLM_OUT_OF_MEMORY ? RLK_E_NO_MEMORY : RLK_E_NETWORK,
-              curl_multi_strerror(code));
+    abort_list(t, &t->flying, starved ? RLK_E_NO_MEMORY : RLK_E_NETWORK, curl_multi_strerror(code));
+    end_all_later(t, &t->lent, starved ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
+    end_all_later(t, &t->done, starved ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
 }
 
 /* Moves everything as far as it goes without waiting; returns how long to wait at most. */
@@ -320,6 +359,7 @@ static int64_t advance(rlk_transport *t, int64_t timeout_ms) {
     int running = 0;
     const CURLMcode code = curl_multi_perform(t->multi, &running);
     collect(t);
+    hand_out_parts(t);
     if (code != CURLM_OK) give_up(t, code);
     return expire(t, timeout_ms);
 }
@@ -347,19 +387,54 @@ const rlk_result *rlk_transport_peek(const rlk_transport *t) {
 
 rlk_transfer *rlk_transport_pop(rlk_transport *t) {
     rlk_transfer *x = t->done.first;
-    if (x != NULL) list_remove(&t->done, x);
+    if (x == NULL) return NULL;
+    if (x->lent)
+        move_to(&t->lent, x);
+    else
+        list_remove(x);
     return x;
 }
 
 void rlk_transport_drop(rlk_transport *t) {
-    rlk_transfer_free(rlk_transport_pop(t));
+    rlk_transfer *x = rlk_transport_pop(t);
+    if (x != NULL && !x->lent) rlk_transfer_free(x);
+}
+
+/* What libcurl has kept meanwhile comes now, in callbacks. */
+static void unpause(rlk_transport *t, rlk_transfer *x) {
+    x->paused = false;
+    const CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    if (code != CURLE_OK) land_by(t, x, code);
+}
+
+void rlk_transport_take_back(rlk_transport *t, rlk_transfer *x) {
+    rlk_transfer_take_back(x);
+    move_to(&t->flying, x);
+    if (x->ended) {
+        land_by(t, x, x->end_code);
+    } else if (x->paused) {
+        unpause(t, x);
+    }
+}
+
+static rlk_transfer *find(const rlk_transfer_list *list, int64_t ticket) {
+    rlk_transfer *x = list->first;
+    while (x != NULL && x->result.ticket != ticket)
+        x = x->next;
+    return x;
+}
+
+bool rlk_transport_proceed(rlk_transport *t, int64_t ticket) {
+    rlk_transfer *x = find(&t->lent, ticket);
+    if (x != NULL) rlk_transport_take_back(t, x);
+    return x != NULL;
 }
 
 bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
-    rlk_transfer *x = t->flying.first;
-    while (x != NULL && x->result.ticket != ticket)
-        x = x->next;
-    if (x == NULL) return false;
+    rlk_transfer *x = find(&t->flying, ticket);
+    if (x == NULL) x = find(&t->lent, ticket);
+    if (x == NULL) x = find(&t->done, ticket);
+    if (x == NULL || (x->in == &t->done && !x->lent)) return false;
     rlk_transport_abort(t, x);
     return true;
 }
@@ -374,7 +449,7 @@ bool rlk_transport_has_failed(const rlk_transport *t) {
 
 rlk_transport_stats rlk_transport_counts(const rlk_transport *t) {
     rlk_transport_stats stats = t->stats;
-    stats.in_flight = (int64_t)t->flying.count;
+    stats.in_flight = (int64_t)t->open_count;
     return stats;
 }
 
@@ -389,4 +464,8 @@ bool rlk_result_header(const rlk_result *r, size_t *at, rlk_span *name, rlk_span
     *name = next_word(r->head, at);
     *value = next_word(r->head, at);
     return true;
+}
+
+const char *rlk_transport_library(void) {
+    return curl_version();
 }

@@ -1,7 +1,8 @@
 /* Moves HTTP requests, many at once, over libcurl's multi interface.
  *
  * Start gives a ticket, poll moves every transfer on, peek and drop hand out what is done, in the
- * order in which it was done. Whatever was started ends in exactly one completion.
+ * order in which it was done. Whatever was started ends in exactly one completion. Where an answer
+ * is handed out in parts, completions that say `more` come before that one.
  *
  * Invariants:
  * - A request that is not GET or HEAD is sent at most once. libcurl resends by itself when a kept
@@ -40,6 +41,8 @@ enum {
     RLK_TRANSPORT_LINE_BYTES_MAX = 32768, /* one request header */
     RLK_TRANSPORT_LINE_COUNT_MAX = 64,    /* request headers */
     RLK_TRANSPORT_BODY_BYTES_MAX = 64 << 20,
+    RLK_TRANSPORT_PART_BYTES_MAX = 256 << 10, /* of an answer, waiting to be taken */
+    RLK_TRANSPORT_STEP_BYTES = 4096, /* so many at least a stall_ms, or the answer has stalled */
     RLK_TRANSPORT_HEAD_BYTES_MAX = 65536, /* all response headers together */
     RLK_TRANSPORT_TIMEOUT_MS_MAX = 86400000
 };
@@ -65,8 +68,14 @@ typedef struct rlk_request {
     const rlk_span *headers; /* "Name: value", no CR, LF or NUL */
     size_t header_count;
     rlk_span body;             /* ptr == NULL: none; GET and HEAD carry none */
-    int64_t timeout_ms;        /* for the whole attempt; at least 1 */
+    int64_t timeout_ms;        /* for the whole attempt, or until a stream's head; at least 1 */
     size_t response_bytes_max; /* 0: the transport's */
+    bool public_only;          /* not to private networks or this machine, unless by a proxy */
+
+    /* A stream, above 0: the body of a 2xx answer is not gathered but handed out in parts, or
+     * written to a file. So long it may stand still, not counting the time that a part is out. */
+    int64_t stall_ms;
+    rlk_span sink_path; /* the file, see sink_file.h; len == 0: parts */
 } rlk_request;
 
 /* A completion. Its pointers live until it is dropped. */
@@ -81,7 +90,9 @@ typedef struct rlk_result {
     int status; /* from here on: only when error is RLK_OK */
     const char *http_version;
     rlk_span body;
-    rlk_span head; /* read it with rlk_result_header */
+    rlk_span head;   /* read it with rlk_result_header; of parts the first has it */
+    bool more;       /* a part: the transfer stands still until it is told to proceed */
+    int64_t written; /* bytes that are in the file; -1: none was to be written */
 } rlk_result;
 
 typedef struct rlk_transport_stats {
@@ -118,7 +129,11 @@ const rlk_result *rlk_transport_peek(const rlk_transport *t);
 /* Gives the oldest completion back. */
 void rlk_transport_drop(rlk_transport *t);
 
-/* Ends a transfer; its completion is `cancelled`. False when the ticket is not in flight. */
+/* After a part was dropped: lets its transfer go on. False when none of this ticket is out. */
+bool rlk_transport_proceed(rlk_transport *t, int64_t ticket);
+
+/* Ends a transfer, also one whose part is out; its completion is `cancelled`. False when the ticket
+ * is not in flight. */
 bool rlk_transport_cancel(rlk_transport *t, int64_t ticket);
 
 /* Ends a poll that waits, or else the next one. Any thread may call it at any time between open and
@@ -145,11 +160,16 @@ rlk_err rlk_transport_launch(rlk_transport *t, rlk_transfer *x, const char **det
 void rlk_transport_abort(rlk_transport *t, rlk_transfer *x);
 void rlk_transport_abort_all(rlk_transport *t);
 
-/* The oldest completion, which is the caller's from now on; NULL when there is none. */
+/* The oldest completion, which is the caller's from now on; NULL when there is none. One that says
+ * `more` stays the transport's: it is lent until rlk_transport_take_back lets it go on. */
 rlk_transfer *rlk_transport_pop(rlk_transport *t);
+void rlk_transport_take_back(rlk_transport *t, rlk_transfer *x);
 
 /* Steps through a result's headers in order: starts at *at == 0, false at the end. Names are in
  * lower case; a name that came twice comes twice. */
 bool rlk_result_header(const rlk_result *r, size_t *at, rlk_span *name, rlk_span *value);
+
+/* Which libcurl, and what it is made of, as it says itself. */
+const char *rlk_transport_library(void);
 
 #endif

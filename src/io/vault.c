@@ -4,6 +4,7 @@
 #include "core/digest.h"
 #include "io/random.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -213,4 +214,8 @@ rlk_err rlk_vault_open(rlk_vault *v, rlk_span sealed, rlk_span place, char *out)
 bool rlk_vault_is_newest(const rlk_vault *v, rlk_span sealed) {
     const rlk_span sealer = rlk_vault_sealer(sealed);
     return sealer.ptr != NULL && memcmp(sealer.ptr, v->keys[0].id, sealer.len) == 0;
+}
+
+const char *rlk_vault_library(void) {
+    return OpenSSL_version(OPENSSL_VERSION);
 }

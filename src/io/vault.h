@@ -66,4 +66,7 @@ rlk_span rlk_vault_sealer(rlk_span sealed);
 /* Whether the newest key sealed it; false for what is no sealed field. */
 bool rlk_vault_is_newest(const rlk_vault *v, rlk_span sealed);
 
+/* Which libcrypto, as it says itself. */
+const char *rlk_vault_library(void);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include "io/wake.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/ms.h"
 #include "io/clock.h"
 
 enum { NO_FD = -1, BACKLOG = 16 };
@@ -27,6 +30,7 @@ struct rlk_wake {
     bool has_folder;
     char folder[sizeof((struct sockaddr_un *)0)->sun_path - (sizeof SOCKET - 1)];
     struct sockaddr_un address;
+    int reader; /* of a pair */
 
     pthread_mutex_t lock; /* for all that follows */
     int holders;
@@ -88,23 +92,60 @@ static rlk_err start_listening(rlk_wake *w, const char **detail) {
     return RLK_OK;
 }
 
-rlk_err rlk_wake_open(rlk_wake **out, const rlk_alloc *alloc, const char **detail) {
+static rlk_err make_pair(rlk_wake *w, const char **detail) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+        *detail = "no pair of sockets could be made; check the limit of open files";
+        return RLK_E_CONNECT;
+    }
+    w->connection = ends[0];
+    w->reader = ends[1];
+    return RLK_OK;
+}
+
+static rlk_err open_by(rlk_err (*start)(rlk_wake *w, const char **detail), rlk_wake **out,
+                       const rlk_alloc *alloc, const char **detail) {
     *out = NULL;
     *detail = "out of memory";
     rlk_wake *w = rlk_alloc_zeroed(alloc, sizeof *w);
     if (w == NULL) return RLK_E_NO_MEMORY;
     w->alloc = *alloc;
     w->pid = getpid();
-    w->listener = w->connection = NO_FD;
+    w->listener = w->connection = w->reader = NO_FD;
     w->holders = 1;
     w->last_ms = rlk_clock_monotonic_ms();
     (void)pthread_mutex_init(&w->lock, NULL); /* cannot fail for a plain one */
-    const rlk_err e = start_listening(w, detail);
+    const rlk_err e = start(w, detail);
     if (e == RLK_OK)
         *out = w;
     else
         rlk_wake_release(w);
     return e;
+}
+
+rlk_err rlk_wake_open(rlk_wake **out, const rlk_alloc *alloc, const char **detail) {
+    return open_by(start_listening, out, alloc, detail);
+}
+
+rlk_err rlk_wake_open_pair(rlk_wake **out, const rlk_alloc *alloc, const char **detail) {
+    return open_by(make_pair, out, alloc, detail);
+}
+
+int rlk_wake_fd(const rlk_wake *w) {
+    return is_ours(w) ? w->reader : NO_FD;
+}
+
+void rlk_wake_drain(rlk_wake *w) {
+    char bytes[256];
+    const int fd = rlk_wake_fd(w);
+    if (fd == NO_FD) return;
+    while (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+}
+
+void rlk_wake_wait(const rlk_wake *w, int64_t timeout_ms) {
+    struct pollfd one = {.fd = rlk_wake_fd(w), .events = POLLIN};
+    if (one.fd != NO_FD) (void)poll(&one, 1, (int)rlk_ms_min(timeout_ms, INT_MAX));
 }
 
 const char *rlk_wake_path(const rlk_wake *w) {
@@ -171,6 +212,7 @@ rlk_err rlk_wake_accept(rlk_wake *w, const char **detail) {
 void rlk_wake_close(rlk_wake *w) {
     if (!is_ours(w)) return;
     stop_listening(w);
+    close_fd(&w->reader);
     (void)pthread_mutex_lock(&w->lock);
     close_fd(&w->connection);
     (void)pthread_mutex_unlock(&w->lock);

@@ -1,9 +1,11 @@
 /* How threads wake an event loop that can wait for nothing but sockets: by a byte.
  *
  * A wake listens on an AF_UNIX socket in a folder of its own; the loop connects to it, the wake
- * accepts that connection, and from then on every signal is one byte ("\n") to be read there. What
- * a byte is about is not said: the reader looks everywhere. A byte also comes when nothing happened
- * for RLK_WAKE_BEAT_MS, so that the reader can look at other things too.
+ * accepts that connection, and from then on every signal is one byte ("\n") to be read there. A
+ * loop that can wait for any descriptor has a pair instead: both ends are the wake's, it is ready
+ * at once, and nothing ever lies in a folder. What a byte is about is not said: the reader looks
+ * everywhere. A byte also comes when nothing happened for RLK_WAKE_BEAT_MS, so that the reader can
+ * look at other things too.
  *
  * Invariants:
  * - Nobody but this very process is listened to: the folder is for its owner only, the peer's pid
@@ -29,6 +31,19 @@ typedef struct rlk_wake rlk_wake;
 
 /* Makes the socket and listens. On failure *out is NULL and *detail a constant text. */
 rlk_err rlk_wake_open(rlk_wake **out, const rlk_alloc *alloc, const char **detail);
+
+/* Makes a connected pair: the end to read from is rlk_wake_fd. On failure as rlk_wake_open. */
+rlk_err rlk_wake_open_pair(rlk_wake **out, const rlk_alloc *alloc, const char **detail);
+
+/* The pair's end to read from, which becomes readable with a signal; -1 when there is none, it is
+ * closed, or this is a forked child. Its owner is the wake. */
+int rlk_wake_fd(const rlk_wake *w);
+
+/* Reads what has come to that end, without waiting. */
+void rlk_wake_drain(rlk_wake *w);
+
+/* Waits for that end to become readable, at most so long. */
+void rlk_wake_wait(const rlk_wake *w, int64_t timeout_ms);
 
 /* Where to connect; NULL once the connection stands or the wake is closed. */
 const char *rlk_wake_path(const rlk_wake *w);

@@ -1,6 +1,6 @@
 /* See worker.h. An item is in one of four lists: `queued` and `done`, which both threads see, or
- * the thread's own backlog and whatever the engine has. All items that are out are also strung
- * together by age, for those who ask by ticket.
+ * the thread's own backlog and whatever the engine has; a lent one is in none. All items that are
+ * out are also strung together by age, for those who ask by ticket.
  *
  * One lock guards what both threads see. It is held for list work only, never for a call of the
  * engine's that could take time, and never together with the wake's. */
@@ -111,6 +111,8 @@ static void wait_for_more(rlk_worker *w, int64_t wait_ms) {
 static void take_queued(rlk_worker *w, rlk_items *backlog) {
     for (rlk_item *item; (item = rlk_items_pop(&w->queued)) != NULL;) {
         item->state = RLK_ITEM_AT_WORK;
+        item->dead = item->unwanted;
+        item->unwanted = false;
         rlk_items_push(backlog, item);
     }
     w->queued_count = 0;
@@ -252,6 +254,12 @@ void rlk_worker_free(rlk_worker *w) {
 
 /* ---- In and out ---- */
 
+static void push_queued(rlk_worker *w, rlk_item *item) {
+    item->state = RLK_ITEM_QUEUED;
+    rlk_items_push(&w->queued, item);
+    w->queued_count++;
+}
+
 static rlk_err enqueue(rlk_worker *w, rlk_item *item, const char **detail) {
     if (w->closing) {
         *detail = "it is closed";
@@ -262,10 +270,8 @@ static rlk_err enqueue(rlk_worker *w, rlk_item *item, const char **detail) {
         return RLK_E_BUSY;
     }
     item->ticket = ++w->last_ticket;
-    item->state = RLK_ITEM_QUEUED;
     item->unwanted = false;
-    rlk_items_push(&w->queued, item);
-    w->queued_count++;
+    push_queued(w, item);
     add_newest(w, item);
     return RLK_OK;
 }
@@ -304,6 +310,27 @@ void rlk_worker_drop(rlk_worker *w) {
     if (item != NULL) w->engine->free_item(w->self, item);
 }
 
+/* The caller holds the lock. */
+static void enqueue_again(rlk_worker *w, rlk_item *item) {
+    item->returned = true;
+    push_queued(w, item);
+}
+
+/* One that was cancelled in the queue goes back at once. */
+void rlk_worker_lend(rlk_worker *w) {
+    if (!rlk_worker_is_ours(w)) return;
+    lock(w);
+    rlk_item *item = rlk_items_pop(&w->done);
+    const bool unwanted = item != NULL && item->unwanted && !w->closing;
+    if (item != NULL) {
+        item->state = RLK_ITEM_LENT;
+        w->done_count--;
+    }
+    if (unwanted) enqueue_again(w, item);
+    unlock(w);
+    if (unwanted) nudge(w);
+}
+
 static rlk_item *find(const rlk_worker *w, int64_t ticket) {
     rlk_item *item = w->newest;
     while (item != NULL && item->ticket > ticket)
@@ -311,10 +338,11 @@ static rlk_item *find(const rlk_worker *w, int64_t ticket) {
     return item != NULL && item->ticket == ticket ? item : NULL;
 }
 
-/* One that waits is done at once, by this thread; one at work is left to the other. */
+/* One that waits is done at once, by this thread; one that the other has begun is left to it. */
 static void call_off(rlk_worker *w, rlk_item *item, rlk_items *ended) {
-    if (item->state == RLK_ITEM_AT_WORK) {
+    if (item->state != RLK_ITEM_QUEUED || item->returned) {
         item->unwanted = w->has_unwanted = true;
+        if (item->state == RLK_ITEM_LENT) enqueue_again(w, item);
         return;
     }
     remove_from(&w->queued, item);
@@ -330,6 +358,7 @@ bool rlk_worker_cancel(rlk_worker *w, int64_t ticket) {
     rlk_item *item = find(w, ticket);
     const bool can = item != NULL && item->state != RLK_ITEM_DONE && w->engine->cancel != NULL;
     if (can) call_off(w, item, &ended);
+    if (!can && item != NULL) item->unwanted = true;
     unlock(w);
     if (!can) return false;
     if (ended.first != NULL) {
@@ -339,6 +368,17 @@ bool rlk_worker_cancel(rlk_worker *w, int64_t ticket) {
         nudge(w);
     }
     return true;
+}
+
+bool rlk_worker_return(rlk_worker *w, int64_t ticket) {
+    if (!rlk_worker_is_ours(w)) return false;
+    lock(w);
+    rlk_item *item = find(w, ticket);
+    const bool can = item != NULL && item->state == RLK_ITEM_LENT && !w->closing;
+    if (can) enqueue_again(w, item);
+    unlock(w);
+    if (can) nudge(w);
+    return can;
 }
 
 rlk_worker_lengths rlk_worker_count(rlk_worker *w) {

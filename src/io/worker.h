@@ -7,6 +7,7 @@
  *
  * Invariants:
  * - What was submitted is done exactly once and handed out once, in the order in which it was done.
+ *   An item that is done in part can be lent, and returned to be worked on again.
  * - At most queue_max items are out: submitted and not handed out yet. More are refused (busy).
  * - Nothing here waits for the engine but close, and that no longer than the engine's last turn.
  * - After a fork the child has no thread: whatever it calls does nothing, and frees nothing of what
@@ -27,7 +28,12 @@
 #include "core/err.h"
 #include "io/wake.h"
 
-typedef enum rlk_item_state { RLK_ITEM_QUEUED, RLK_ITEM_AT_WORK, RLK_ITEM_DONE } rlk_item_state;
+typedef enum rlk_item_state {
+    RLK_ITEM_QUEUED,
+    RLK_ITEM_AT_WORK,
+    RLK_ITEM_DONE,
+    RLK_ITEM_LENT
+} rlk_item_state;
 
 /* The first member of every engine's item. */
 typedef struct rlk_item {
@@ -35,7 +41,11 @@ typedef struct rlk_item {
     struct rlk_item *next; /* in the one list of items that it is in */
     struct rlk_item *older, *newer;
     rlk_item_state state;
-    bool unwanted; /* cancelled while at work */
+    bool unwanted; /* cancelled since the thread took it */
+
+    /* For the engine, on the thread: it was in the backlog before; and was cancelled since then. */
+    bool returned;
+    bool dead;
 } rlk_item;
 
 /* First in, first out. Zeroed: empty. */
@@ -94,8 +104,14 @@ const rlk_item *rlk_worker_peek(rlk_worker *w);
 /* Gives the oldest item that is done back. */
 void rlk_worker_drop(rlk_worker *w);
 
+/* Instead of giving it back: keeps the oldest item that is done until it is returned. */
+void rlk_worker_lend(rlk_worker *w);
+
+/* Gives a lent item to the thread again. False when it is not lent. */
+bool rlk_worker_return(rlk_worker *w, int64_t ticket);
+
 /* Asks for an item to end now; its completion says what came of it. False when it is done already,
- * or unknown. */
+ * or unknown; one that is done in part then ends once it is lent. */
 bool rlk_worker_cancel(rlk_worker *w, int64_t ticket);
 
 /* How many items are out: not taken over by the thread yet, with it, done but not dropped yet. */

@@ -1,6 +1,8 @@
 /* See worker_transport.h. A request is copied once, into a transfer, by the thread that makes it;
  * the transfer travels to the worker's thread, through libcurl, and back with its result. So both
- * threads see the same memory, never at the same time: the queues hand it over.
+ * threads see the same memory, never at the same time: the queues hand it over. A part goes the
+ * same way, more than once; meanwhile the worker's thread touches nothing of what the part consists
+ * of.
  *
  * How the transport is doing is written by the worker's thread alone and read by the other. */
 #include "io/worker_transport.h"
@@ -29,20 +31,40 @@ static trip *trip_of(const rlk_item *item) {
 
 /* ---- The engine ---- */
 
+static void launch(rlk_transport_worker *w, rlk_item *item, rlk_items *done) {
+    const char *detail = NULL;
+    rlk_transfer *x = trip_of(item)->transfer;
+    const rlk_err e = rlk_transport_launch(w->transport, x, &detail);
+    if (e == RLK_OK) return;
+    rlk_transfer_abort(x, e, detail);
+    rlk_items_push(done, item);
+}
+
+static void go_on(rlk_transport_worker *w, rlk_item *item) {
+    rlk_transfer *x = trip_of(item)->transfer;
+    if (item->dead)
+        rlk_transport_abort(w->transport, x);
+    else
+        rlk_transport_take_back(w->transport, x);
+}
+
 static void launch_all(rlk_transport_worker *w, rlk_items *backlog, rlk_items *done) {
     for (rlk_item *item; (item = rlk_items_pop(backlog)) != NULL;) {
-        const char *detail = NULL;
-        rlk_transfer *x = trip_of(item)->transfer;
-        const rlk_err e = rlk_transport_launch(w->transport, x, &detail);
-        if (e == RLK_OK) continue;
-        rlk_transfer_abort(x, e, detail);
-        rlk_items_push(done, item);
+        if (item->returned)
+            go_on(w, item);
+        else
+            launch(w, item, done);
     }
+}
+
+/* A part that nobody has taken is still among what is done when its transfer is called off. */
+static bool is_out_already(const rlk_item *item) {
+    return item->state == RLK_ITEM_DONE;
 }
 
 static void collect_done(rlk_transport_worker *w, rlk_items *done) {
     for (rlk_transfer *x; (x = rlk_transport_pop(w->transport)) != NULL;)
-        rlk_items_push(done, x->tag);
+        if (!is_out_already(x->tag)) rlk_items_push(done, x->tag);
     const rlk_transport_stats stats = rlk_transport_counts(w->transport);
     atomic_store(&w->reused, stats.reused);
     atomic_store(&w->connections, stats.connections);
@@ -64,6 +86,7 @@ static void abandon(void *self, rlk_item *item) {
 static void finish(void *self, rlk_items *backlog, rlk_items *done) {
     rlk_transport_worker *w = self;
     for (rlk_item *item; (item = rlk_items_pop(backlog)) != NULL;) {
+        if (item->returned) continue; /* the transport has it */
         rlk_transfer_abort(trip_of(item)->transfer, RLK_E_CANCELLED, "the transport was closed");
         rlk_items_push(done, item);
     }
@@ -169,7 +192,16 @@ const rlk_result *rlk_transport_worker_peek(rlk_transport_worker *w) {
 }
 
 void rlk_transport_worker_drop(rlk_transport_worker *w) {
-    rlk_worker_drop(w->worker);
+    const rlk_item *item = rlk_worker_peek(w->worker);
+    if (item == NULL) return;
+    if (trip_of(item)->transfer->result.more)
+        rlk_worker_lend(w->worker);
+    else
+        rlk_worker_drop(w->worker);
+}
+
+bool rlk_transport_worker_proceed(rlk_transport_worker *w, int64_t ticket) {
+    return rlk_worker_return(w->worker, ticket);
 }
 
 bool rlk_transport_worker_cancel(rlk_transport_worker *w, int64_t ticket) {

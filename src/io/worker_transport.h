@@ -1,7 +1,8 @@
 /* A transport on a thread of its own (worker.h), so that whoever makes requests never waits.
  *
  * What transport_curl.h promises holds here too: a request is checked when it is started, every
- * ticket ends in one completion, `sent` is told. A request's time begins with its start.
+ * ticket ends in one completion, parts come before it, `sent` is told. A request's time begins with
+ * its start. While a part is out, its bytes belong to the thread that took it.
  *
  * Ownership: as with a transport; a completion's pointers live until it is dropped. The wake is
  * held until the end. Threads: all functions from one thread. After a fork the child finds it
@@ -29,6 +30,9 @@ rlk_err rlk_transport_worker_start(rlk_transport_worker *w, const rlk_request *r
 /* As rlk_transport_peek and _drop; without a word to the thread. */
 const rlk_result *rlk_transport_worker_peek(rlk_transport_worker *w);
 void rlk_transport_worker_drop(rlk_transport_worker *w);
+
+/* As rlk_transport_proceed. */
+bool rlk_transport_worker_proceed(rlk_transport_worker *w, int64_t ticket);
 
 /* Asks for a transfer to end. Its completion is `cancelled`, unless it ends by itself meanwhile.
  * False when it is done already, or unknown. */

@@ -23,7 +23,7 @@ local visitor = require "ringlink.resty.visitor"
 local M = { name = "link" }
 
 local OPTIONS = { "app", "authenticate", "pages", "policy", "label", "continue_url", "sign_out_url",
-  "sign_in_origins", "wait_s", "limits" }
+  "sign_in_origins", "wait_s", "limits", "flow" }
 local WAIT_S = 5
 local BODY_BYTES_MAX = 4096
 local COOKIE = "__Host-ringlink-"
@@ -140,7 +140,8 @@ end
 local function link(here, ticket, user)
   local client = here.app.client
   local task = client.runtime.critical(M.link, here.app.name, { nonce = ticket.nonce, time = ticket.time,
-    user = user.id, account_identifier = user.identifier, wait_s = here.options.wait_s or WAIT_S })
+    user = user.id, account_identifier = user.identifier, wait_s = here.options.wait_s or WAIT_S,
+    flow = here.options.flow })
   local linked, err = client.runtime.join(task)
   if not linked then return failed(here, err, view_of(here, ticket, user)) end
   tickets.use(client, ticket, user.id)

@@ -30,7 +30,7 @@ local SHOWN = { completed = "completed", relink = "relink", matched = "pending",
   awaiting = "pending" }
 
 local function state_of(info)
-  if info.state == "awaiting" and info.linked_ms then return "paused" end
+  if info.state == "awaiting" and info.paused then return "paused" end
   return SHOWN[info.state]
 end
 
@@ -97,6 +97,8 @@ local function act(here, user)
   end
   if fields["do"] == "forget" then return page(here, "forget", { link = { csrf = link.csrf } }) end
   local operation = OPERATIONS[fields["do"]]
+  -- What else is awaiting waits for this service: its user cannot say that it is set up.
+  if fields["do"] == "resume" and link.state ~= "paused" then operation = nil end
   if not operation then return page(here, "broken", {}) end
   if not pass(here, user) then return page(here, "busy", { reopen = here.request.path }) end
   local done, err = operation(here.app.client, link.account)

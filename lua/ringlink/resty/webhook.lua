@@ -13,7 +13,6 @@ local M = { name = "webhook" }
 
 local BODY_BYTES_MAX = 4 * 1024 * 1024     -- what is read at all; what is kept is less
 local RETRY_AFTER = { ["Retry-After"] = "5" }
-local STATUS = { signature = 401, event_too_old = 200, invalid_request = 200 }
 
 local function answer(app, status, outcome)
   app.tally:add("webhooks|" .. outcome)
@@ -21,9 +20,8 @@ local function answer(app, status, outcome)
 end
 
 local function refused(app, err)
-  local status = STATUS[err.code]
   if err.code ~= "signature" then apps.note_failure(app, "webhook", err) end
-  return answer(app, status or (err.retryable and 503 or 500), err.code)
+  return answer(app, webhook.status_of(err), err.code)
 end
 
 --- Acts on a stored event, as a task.

@@ -6,19 +6,24 @@
 -- which raises before anything begins where nothing can be waited for; `store`, the carrier of the
 -- SQLite store's jobs; `visit`, by which others can ask whether the caller is still there; `limiter`.
 -- They are functions, not methods. Where signals end a program there are `hold` and `release` too, by
--- which a task keeps them back.
+-- which a task keeps them back; where many may want to send at once `admit` makes them wait for room.
 
+local auto = require "ringlink.runtime.auto"
 local core = require "ringlink.core"
 local direct = require "ringlink.store.direct"
 local errors = require "ringlink.errors"
+local external = require "ringlink.runtime.external"
 local loop = require "ringlink.runtime.loop"
 
 local M = {}
 
 ---@class ringlink.Runtime
----@field name "loop"|"blocking"|"ngx"
+---@field name "auto"|"loop"|"blocking"|"ngx"|"cqueues"|"luv"|string
 ---@field open_transport fun(config: table): userdata?, string?, string?
 ---@field drop_transport fun(transport: userdata) whoever waits for it is told `cancelled`
+---@field admit fun(transport: userdata)? before a request is started
+---@field attend fun(transport: userdata, visit: table)? the visitor waits for a ticket more than once
+---@field desert fun(transport: userdata, visit: table)? that is over
 ---@field await fun(transport: userdata, ticket: integer): table
 ---@field spawn fun(fn: function, ...): ringlink.Task
 ---@field critical fun(fn: function, ...): ringlink.Task goes on when whoever waits for it is gone
@@ -47,6 +52,7 @@ local function of_loop(name)
     name = name,
     open_transport = core.transport, drop_transport = drop_transport,
     await = function(transport, ticket) return loop.await(transport, ticket, blocking) end,
+    admit = function(transport) loop.admit(transport, blocking) end,
     spawn = loop.spawn, critical = loop.critical, hold = loop.hold, release = loop.release,
     join = function(task) return loop.join(task, blocking) end,
     sleep = function(seconds) loop.sleep(seconds, blocking) end,
@@ -57,6 +63,25 @@ local function of_loop(name)
   }
 end
 
+local Made = {}
+
+--- The loop's runtime, with some parts of somebody else's making, such as the connections and the time of
+--- ringlink.testing. The option `runtime` takes it.
+---@param parts table fields of a runtime, in the place of the loop's
+---@return ringlink.Runtime
+function M.make(parts)
+  local rt = of_loop("blocking")
+  for name, part in pairs(parts) do rt[name] = part end
+  return setmetatable(rt, Made)
+end
+
+--- Whether something is a runtime that `make` made.
+---@param value any
+---@return boolean
+function M.is_made(value)
+  return getmetatable(value) == Made
+end
+
 -- Inside nginx `auto` never means the loop: turning it would hold up the whole worker.
 local function nginx()
   local host = rawget(_G, "ngx")
@@ -64,21 +89,43 @@ local function nginx()
   return is_nginx and require "ringlink.runtime.ngx" or nil
 end
 
---- A client's runtime.
----@param name "auto"|"loop"|"blocking"|"ngx" as the option says
----@param options table the client's
----@return ringlink.Runtime
-function M.new(name, options)
-  local inside = (name == "auto" or name == "ngx") and nginx()
-  if inside then return inside.new(options) end
-  if name == "ngx" then errors.misuse("option runtime is ngx, but this is not nginx") end
-  return of_loop(name == "blocking" and "blocking" or "loop")
+-- The adapter of an event loop, whose own module need not be installed.
+local function adapter(name)
+  local ok, host = pcall(require, "ringlink.runtime." .. name)
+  if ok then return name == "cqueues" and host.any or host end
+  errors.misuse(("option runtime is %s, but its module cannot be loaded: %s"):format(name,
+    errors.describe(host):match("^[^\n]*")))
 end
 
---- What `ringlink.run`, `spawn` and `sleep` are here.
----@return { run: function, spawn: function, sleep: function }
+local ADAPTERS = { cqueues = true, luv = true }
+
+--- A client's runtime.
+---@param kind "auto"|"loop"|"blocking"|"ngx"|"cqueues"|"luv"|table as the option says
+---@param options table the client's
+---@return ringlink.Runtime
+function M.new(kind, options)
+  if M.is_made(kind) then return kind end
+  if type(kind) == "table" then return external.new(kind) end
+  if ADAPTERS[kind] then return external.new(adapter(kind)) end
+  local inside = (kind == "auto" or kind == "ngx") and nginx()
+  if inside then return inside.new(options) end
+  if kind == "ngx" then errors.misuse("option runtime is ngx, but this is not nginx") end
+  if kind == "auto" then return auto.new(of_loop("loop"), loop.is_task) end
+  return of_loop(kind)
+end
+
+local function run_in_nginx(rt, on_error, fn, ...)
+  if on_error ~= "finish" then errors.misuse("run: on_error belongs to ringlink's own loop, not to nginx") end
+  return rt.run(fn, ...)
+end
+
+--- What `ringlink.run`, `spawn`, `join` and `sleep` are here.
+---@return { run: function, spawn: function, join: function, sleep: function }
 function M.here()
-  return nginx() or loop
+  local rt = nginx()
+  if not rt then return loop end
+  return { run = function(...) return run_in_nginx(rt, ...) end, spawn = rt.spawn, sleep = rt.sleep,
+    join = require("ringlink.runtime.ngx.background").join }
 end
 
 return M

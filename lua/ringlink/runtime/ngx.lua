@@ -40,6 +40,7 @@ function M.new(options)
   return {
     name = "ngx",
     open_transport = open_transport, drop_transport = channel.drop, await = channel.await,
+    attend = channel.attend, desert = channel.desert,
     spawn = background.spawn, critical = background.spawn, join = background.join,
     sleep = M.sleep, check_may_wait = background.need, store = store, visit = visit.begin,
     limiter = function(config) return limiter.new(config, options.api_url .. " " .. options.client_id) end,

@@ -7,6 +7,7 @@
 --            background(fn);  deliver() }
 -- Never: a redirect or delivery to anything but loopback (rules/target.lua).
 
+local authorization = require "ringlink.sandbox.rules.authorize"
 local core = require "ringlink.core"
 local events = require "ringlink.sandbox.rules.events"
 local faults = require "ringlink.sandbox.rules.faults"
@@ -111,21 +112,13 @@ local function codes(ring, host, args)
   return { account = user.id, code = minted[1], codes = minted }
 end
 
--- A user allows a partner-initiated app (contract 11): plays account.ring.com's page.
+-- A user allows a partner-initiated app, or does not: plays Ring's own page.
 local function authorize(ring, host, args)
   if not args.url then return nil, "url is required" end
-  local _, _, query = text.target(args.url)
-  local asked = text.form(query)
-  local wrong = asked.client_id ~= ring.settings.client_id and "client_id"
-    or asked.response_type ~= "code" and "response_type"
-    or asked.code_challenge_method ~= "S256" and "code_challenge_method"
-    or (asked.code_challenge or ""):len() ~= 43 and "code_challenge"
-    or not asked.redirect_uri and "redirect_uri" or not asked.state and "state"
-  if wrong then return nil, wrong .. " is missing or wrong in the authorize URL" end
-  local answer = codes(ring, host, { account = args.account, code_challenge = asked.code_challenge })
-  answer.codes, answer.state = nil, asked.state
-  answer.redirect = text.with_query(asked.redirect_uri, { code = answer.code, state = asked.state })
-  return answer
+  local asked, problem = authorization.read(ring, args.url)
+  if not asked then return nil, problem end
+  if args.deny then return authorization.deny(asked) end
+  return authorization.allow(ring, asked, args.account, host.now_ms())
 end
 
 local function redirect(ring, host, args)
@@ -145,11 +138,12 @@ local function unlink(ring, host, args)
   return { account = user.id, revoked = count }
 end
 
-local EVENT_FIELDS = {
+local WEBHOOK_FIELDS = {
   account = "string", type = "string", subType = "string", device = "string", request_id = "string", id = "string",
   age_ms = "whole", attributes = "table", sub_type = { "paid", "trial" }, signature = { "good", "wrong", "none" },
-  times = "whole", force = "boolean",
 }
+local EVENT_FIELDS = { times = "whole", force = "boolean" }
+for name, kind in pairs(WEBHOOK_FIELDS) do EVENT_FIELDS[name] = kind end
 
 local function event(ring, host, args)
   local user, problem = known_user(ring, args.account)
@@ -166,6 +160,14 @@ local function event(ring, host, args)
   return { account = user.id, request_id = args.request_id, queued = queued }
 end
 
+-- A webhook in the caller's own hands: nothing happens at the user's home, nothing is sent.
+local function webhook(ring, host, args)
+  local user, problem = known_user(ring, args.account)
+  if not user then return nil, problem end
+  if not args.type then return nil, "type is required" end
+  return events.write(ring, user, args, host.now_ms())
+end
+
 local function add_faults(ring, _, args)
   if args.off then
     ring.faults = {}
@@ -173,6 +175,8 @@ local function add_faults(ring, _, args)
   end
   local call = args.call or "*"
   if not routes.CALLS[call] then return nil, fields.unknown("call", call, routes.CALLS) end
+  local fault, problem = faults.expand(args)
+  if not fault then return nil, problem end
   if args.body == "raw" and not args.raw then return nil, "raw is required with body = raw" end
   args.call = call
   faults.add(ring.faults, args)
@@ -247,10 +251,11 @@ local INSTALL_FIELDS = {
 local OPERATIONS = {
   install = { "POST", INSTALL_FIELDS, install },
   codes = { "POST", { account = "string", count = "whole", code_challenge = "string" }, codes },
-  authorize = { "POST", { url = "string", account = "string" }, authorize },
+  authorize = { "POST", { url = "string", account = "string", deny = "boolean" }, authorize },
   redirect = { "POST", REDIRECT_FIELDS, redirect },
   unlink = { "POST", { account = "string", keep_tokens = "boolean", webhook = "boolean" }, unlink },
   event = { "POST", EVENT_FIELDS, event },
+  webhook = { "POST", WEBHOOK_FIELDS, webhook },
   faults = { "POST", faults.FIELDS, add_faults },
   limits = { "POST", { per_s = "whole", off = "boolean" }, limits },
   clock = { "POST", { advance_ms = "integer", set_ms = "integer" }, clock },
@@ -280,7 +285,7 @@ end
 ---@return table body
 function control.run(ring, host, method, name, args)
   local operation = OPERATIONS[name]
-  if not operation then return 404, { error = "no such operation: " .. name } end
+  if not operation then return 404, { error = fields.unknown("operation", name, OPERATIONS) } end
   if operation[1] ~= method then return 405, { error = name .. " is called by " .. operation[1] } end
   local problem = operation[2] and fields.problem(args, operation[2]) or out_of_bounds(name, args)
   if problem then return 400, { error = problem } end

@@ -17,6 +17,7 @@ local cjson = require "cjson"
 local client = require "ringlink.sandbox.client"
 local config = require "ringlink.sandbox.config"
 local core = require "ringlink.core"
+local credentials = require "ringlink.sandbox.credentials"
 local places = require "ringlink.sandbox.places"
 local process = require "ringlink.sandbox.process"
 local target = require "ringlink.sandbox.rules.target"
@@ -31,8 +32,8 @@ local STOP_TRIES = 100
 local OPTIONS = {
   client_id = "string", client_secret = "string", hmac_key = "string", tls = "boolean", http2 = "boolean",
   port = "number", cert = "string", token_exchange_url = "string", account_link_url = "string",
-  webhook_url = "string", limits = "table", prefix = "string", nginx = "string", modules = "string",
-  luajit_cpath = "string", detached = "boolean",
+  webhook_url = "string", redirect_uri = "string", limits = "table", prefix = "string", nginx = "string",
+  modules = "string", luajit_cpath = "string", detached = "boolean",
 }
 local DELIVERY_URLS = { "token_exchange_url", "webhook_url", "account_link_url" }
 
@@ -83,20 +84,13 @@ local function make_prefix(wanted)
   return path
 end
 
-local function credentials(self, options)
-  self.client_id = options.client_id or "sandbox-client"
-  self.client_secret = options.client_secret or core.hex(core.random(24))
-  -- Looks like Base64, as Ring's keys do, so that a client that decodes it is found out.
-  self.hmac_key = options.hmac_key or core.hex(core.random(22)):sub(1, 43) .. "="
-  self.token = core.hex(core.random(24))
-end
-
 local function settings(self, options)
   local per_s = options.limits and options.limits.per_s
   return {
     client_id = self.client_id, client_secret = self.client_secret, hmac_key = self.hmac_key,
     control_token = self.token, per_s = per_s, token_exchange_url = options.token_exchange_url,
     account_link_url = options.account_link_url, webhook_url = options.webhook_url,
+    redirect_uri = options.redirect_uri,
     media_url = (self.tls and "https" or "http") .. "://localhost:" .. self.port,
   }
 end
@@ -107,7 +101,7 @@ local function choose_ports(self, wanted)
   self.control_port = self.port
   while self.tls and self.control_port == self.port do self.control_port = places.free_port() end
   self.api_url = ("%s://127.0.0.1:%d"):format(scheme, self.port)
-  self.oauth_url = self.api_url
+  self.oauth_url, self.account_url = self.api_url, self.api_url
   self.control_url = ("http://127.0.0.1:%d"):format(self.control_port)
   self.page_url = self.control_url .. "/#" .. self.token
 end
@@ -159,8 +153,8 @@ end
 
 --- Starts an instance.
 ---@param options table|nil see README; unknown options and wrong types raise
----@return table|nil instance `{api_url, oauth_url, ca_file, control_url, page_url, token, prefix, pid, port,
---- client_id, client_secret, hmac_key}`
+---@return table|nil instance `{api_url, oauth_url, account_url, ca_file, control_url, page_url, token, prefix,
+--- pid, port, client_id, client_secret, hmac_key}`
 ---@return string|nil problem
 function sandbox.start(options)
   options = options or {}
@@ -172,7 +166,8 @@ function sandbox.start(options)
   if not self then return nil, problem end
   self.prefix, problem = make_prefix(options.prefix)
   if not self.prefix then return nil, problem end
-  credentials(self, options)
+  for name, value in pairs(credentials.choose(options)) do self[name] = value end
+  self.token = core.hex(core.random(24))
   local finished, up, why = pcall(bring_up, self, options)
   if not (finished and up) then remove(self.prefix) end
   if not finished then error(up, 0) end          -- Ctrl-C, say: nothing is left behind

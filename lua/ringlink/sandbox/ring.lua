@@ -164,11 +164,9 @@ local function integration_row(grant)
   }
 end
 
-local function newest_status(self, user)
-  for i = #self.grants, 1, -1 do
-    if self.grants[i].user == user then return integration_row(self.grants[i]).status end
-  end
-  return "none"
+local function newest_status(user)
+  local newest = user.grants[#user.grants]
+  return newest and integration_row(newest).status or "none"
 end
 
 local function account_row(self, user)
@@ -177,7 +175,7 @@ local function account_row(self, user)
     devices[i] = { id = one.id, name = one.name, online = one.online }
   end
   return {
-    id = user.id, email = user.email, status = newest_status(self, user), devices = devices,
+    id = user.id, email = user.email, status = newest_status(user), devices = devices,
     listens = events.listens(self, user), grants = #grants.of_user(self, user),
   }
 end
@@ -188,6 +186,14 @@ local function webhook_row(delivery)
     state = delivery.state, due_ms = delivery.state == "due" and delivery.due_ms or nil,
     created_ms = delivery.created_ms, attempts = json.array(delivery.attempts),
   }
+end
+
+--- What there is to see of one account.
+---@param id string
+---@return table|nil
+function ring:account(id)
+  local user = self.users[id]
+  return user and account_row(self, user)
 end
 
 --- Everything there is to see, without a secret.

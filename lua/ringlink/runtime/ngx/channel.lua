@@ -31,7 +31,7 @@ local SILENT_MS = 15000
 local Channel = {}
 Channel.__index = Channel
 
-local records = setmetatable({}, { __mode = "k" })    -- carrier -> { channel, boxes }
+local records = setmetatable({}, { __mode = "k" })    -- carrier -> { channel, boxes, visits }
 local spare = {}                       -- semaphores whose wait has ended by their post: nobody knows them
 
 --- Opens a channel: the calling light thread's request must outlive it.
@@ -61,7 +61,7 @@ end
 function Channel:carry(make, config)
   local carrier, code, detail = make(config, self.wake)
   if not carrier then return nil, code, detail end
-  records[carrier] = { channel = self, boxes = {} }
+  records[carrier] = { channel = self, boxes = {}, visits = setmetatable({}, { __mode = "k" }) }
   self.carriers[carrier] = true
   return carrier
 end
@@ -109,7 +109,7 @@ end
 function Channel:hand_out()
   while not self.closed do
     self.news:wait(NEWS_S)
-    if not self.closed and hand_out_some(self) then self.wake:ring() end
+    if not self.closed and hand_out_some(self) then self.wake:signal() end
   end
 end
 
@@ -165,13 +165,45 @@ function M.drop(carrier)
   finish(carrier, record.boxes, { error = "cancelled", sent = true, sqlite_code = 0 })
 end
 
---- Whether anybody waits for a result at this moment: an abandoned wait does not count.
+--- A visitor will wait for a ticket more than once, and has something else to do in between.
+---@param carrier userdata
+---@param visitor ringlink.Visit
+function M.attend(carrier, visitor)
+  records[carrier].visits[visitor] = false
+end
+
+--- That is over.
+---@param carrier userdata
+---@param visitor ringlink.Visit
+function M.desert(carrier, visitor)
+  records[carrier].visits[visitor] = nil
+end
+
+-- A visitor that was just called looks as if it were gone: it is believed when it does so twice in the
+-- same wait.
+local function is_attended(visits)
+  if next(visits) and ngx.worker.exiting() then collectgarbage() end   -- whoever ended without a word
+  for visitor, doubted in pairs(visits) do
+    local gone = visitor:is_gone() and (visitor.signal or true)
+    visits[visitor] = gone
+    if not gone or gone ~= doubted then return true end
+  end
+  return false
+end
+
+local function is_awaited(boxes)
+  for _, box in pairs(boxes) do
+    if box.done:count() < 0 then return true end
+  end
+  return false
+end
+
+--- Whether anybody waits for a result at this moment, or will: an abandoned wait does not count.
 ---@return boolean
 function Channel:is_waited_for()
   for carrier in pairs(self.carriers) do
-    for _, box in pairs(records[carrier].boxes) do
-      if box.done:count() < 0 then return true end
-    end
+    local record = records[carrier]
+    if is_awaited(record.boxes) or is_attended(record.visits) then return true end
   end
   return false
 end

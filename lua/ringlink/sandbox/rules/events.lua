@@ -101,6 +101,19 @@ function events.listens(ring, user)
   return false
 end
 
+--- Writes and signs a webhook.
+---@param ring table
+---@param user table
+---@param event table
+---@param now_ms number
+---@return table webhook `{body, signature, request_id}`
+function events.write(ring, user, event, now_ms)
+  event.user = user
+  event.device = event.device or user.all_devices[1].id
+  local body, request_id = events.body(ring, event, now_ms)
+  return { body = body, signature = events.sign(ring, body, event.signature), request_id = request_id }
+end
+
 --- Puts a webhook into the outbox (nowhere, when no webhook_url is set).
 ---@param ring table
 ---@param user table
@@ -108,13 +121,9 @@ end
 ---@param now_ms number
 ---@return table|nil delivery
 function events.queue(ring, user, event, now_ms)
-  event.user = user
-  event.device = event.device or user.all_devices[1].id
-  local body, request_id = events.body(ring, event, now_ms)
-  return outbox.add(ring.outbox, {
-    url = ring.settings.webhook_url, body = body, signature = events.sign(ring, body, event.signature),
-    type = event.type, account = user.id, request_id = request_id,
-  }, now_ms)
+  local delivery = events.write(ring, user, event, now_ms)
+  delivery.url, delivery.type, delivery.account = ring.settings.webhook_url, event.type, user.id
+  return outbox.add(ring.outbox, delivery, now_ms)
 end
 
 --- The user's devices are known: `device_added`, one each, once.

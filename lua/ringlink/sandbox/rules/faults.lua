@@ -15,12 +15,45 @@ local HTML = "<html><head><title>%d</title></head><body><h1>%d from a proxy in b
 
 --- What a fault may say (checked by control.lua). See `faults.describe` for what each does.
 faults.FIELDS = {
-  call = "string", count = "count", skip = "whole", rate = "rate", seed = "whole", off = "boolean",
+  call = "string", kind = "string", count = "count", skip = "whole", rate = "rate", seed = "whole", off = "boolean",
   status = "status", title = "string", detail = "string",
   delay_ms = "whole", drop = { "before", "after" }, raw = "string", content_type = "string",
   body = { "html", "truncated", "cut", "huge", "empty", "raw" }, bytes = "whole",
   retry_after = "retry_after", retry_after_form = { "seconds", "date" }, after = "boolean", headers = "table",
 }
+
+-- Longer than any client waits.
+local FOR_EVER_MS = 660000
+
+-- kind = the fields it stands for
+local KINDS = {
+  dropped = { drop = "before" }, lost = { drop = "after" }, timeout = { drop = "after", delay_ms = FOR_EVER_MS },
+  html = { body = "html" }, truncated = { body = "truncated" }, cut = { body = "cut" }, huge = { body = "huge" },
+  empty = { body = "empty" },
+}
+local KINDS_SAID = '"400" to "599", alone or with " after"; cut, dropped, empty, html, huge, lost, timeout, truncated'
+
+local function of_status(kind)
+  local status, after = kind:match("^(%d%d%d)(.*)$")
+  status = tonumber(status)
+  if not status or status < 400 or status > 599 or (after ~= "" and after ~= " after") then return nil end
+  return { status = status, after = after ~= "" or nil, retry_after = status == 429 and 1 or nil }
+end
+
+--- Puts what a kind of fault stands for in the place of its name; what a fault says itself goes first.
+---@param fault table changed in place
+---@return table|nil fault
+---@return string|nil problem
+function faults.expand(fault)
+  if fault.kind == nil then return fault end
+  local said = KINDS[fault.kind] or of_status(fault.kind)
+  if not said then return nil, ("unknown kind %s; known are %s"):format(fault.kind, KINDS_SAID) end
+  for name, value in pairs(said) do
+    if fault[name] == nil then fault[name] = value end
+  end
+  fault.kind = nil
+  return fault
+end
 
 ---@param list table
 ---@param fault table

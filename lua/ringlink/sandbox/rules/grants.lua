@@ -26,10 +26,11 @@ end
 ---@param user table
 ---@param now_ms number
 ---@param challenge string|nil PKCE S256 challenge: a partner-initiated code
+---@param redirect_uri string|nil where the page sent it
 ---@return table code `{text, ...}`
-function grants.mint_code(ring, user, now_ms, challenge)
+function grants.mint_code(ring, user, now_ms, challenge, redirect_uri)
   local code = {
-    text = mint(ring, "code"), user = user, minted_ms = now_ms, challenge = challenge,
+    text = mint(ring, "code"), user = user, minted_ms = now_ms, challenge = challenge, redirect_uri = redirect_uri,
     lifetime_ms = challenge and PARTNER_CODE_LIFETIME_MS or CODE_LIFETIME_MS,
   }
   ring.codes[code.text] = code
@@ -64,6 +65,7 @@ local function new_grant(ring, code, now_ms)
     announced = false, updated_ms = now_ms,
   }
   ring.grants[grant.id] = grant
+  user.grants[#user.grants + 1] = grant
   return grant
 end
 
@@ -73,6 +75,12 @@ local function verifier_fits(code, verifier)
   return verifier ~= nil and core.base64url(core.sha256(verifier)) == code.challenge
 end
 
+-- RFC 6749, 4.1.3: the one that was asked for. Whether Ring wants it at all is not known (variant redirect_uri).
+local function redirect_fits(ring, code, uri)
+  if uri == nil then return code.redirect_uri == nil or ring.variant.redirect_uri == "optional" end
+  return uri == code.redirect_uri
+end
+
 ---@param grant table
 function grants.revoke(grant)
   grant.revoked = true
@@ -80,20 +88,20 @@ end
 
 --- Redeems a code.
 ---@param ring table
----@param text string
----@param verifier string|nil
+---@param form table `{code, code_verifier, redirect_uri}`
 ---@param now_ms number
 ---@return table|nil pair the token reply
 ---@return string|table why_or_grant
-function grants.redeem(ring, text, verifier, now_ms)
-  local code = ring.codes[text]
+function grants.redeem(ring, form, now_ms)
+  local code = ring.codes[form.code]
   if not code then return nil, "unknown code" end
   if code.grant then
     grants.revoke(code.grant)
     return nil, "the code was used before; what it gave is revoked"
   end
   if now_ms - code.minted_ms > code.lifetime_ms then return nil, "the code has expired" end
-  if not verifier_fits(code, verifier) then return nil, "code_verifier does not fit" end
+  if not verifier_fits(code, form.code_verifier) then return nil, "code_verifier does not fit" end
+  if not redirect_fits(ring, code, form.redirect_uri) then return nil, "redirect_uri is not the one asked for" end
   code.grant = new_grant(ring, code, now_ms)
   return pair(ring, code.grant, now_ms), code.grant
 end
@@ -148,13 +156,12 @@ function grants.authenticate(ring, text, now_ms)
 end
 
 --- All living grants of a user, oldest first.
----@param ring table
 ---@param user table
 ---@return table[]
-function grants.of_user(ring, user)
+function grants.of_user(_, user)
   local found = {}
-  for _, grant in ipairs(ring.grants) do
-    if grant.user == user and not grant.revoked then found[#found + 1] = grant end
+  for _, grant in ipairs(user.grants) do
+    if not grant.revoked then found[#found + 1] = grant end
   end
   return found
 end

@@ -23,7 +23,7 @@ end
 
 local GRANT_TYPES = {
   authorization_code = function(ring, form, now_ms)
-    return grants.redeem(ring, form.code, form.code_verifier, now_ms)
+    return grants.redeem(ring, form, now_ms)
   end,
   refresh_token = function(ring, form, now_ms)
     return grants.rotate(ring, form.refresh_token, now_ms)

@@ -2,6 +2,7 @@
 --
 -- Pure. An unknown path is 403, not 404 (contract 5); so is a known path with another method.
 
+local authorize = require "ringlink.sandbox.rules.authorize"
 local devices = require "ringlink.sandbox.rules.devices"
 local grants = require "ringlink.sandbox.rules.grants"
 local links = require "ringlink.sandbox.rules.links"
@@ -26,6 +27,7 @@ end
 -- method, path (a :name takes any one segment), call name in the journal and in faults, handler, options
 local TABLE = {
   { "POST", "oauth/token", "token", oauth.token, { oauth = true, open = true } },
+  { "GET", authorize.PATH, "authorize", authorize.page, { open = true } },
   { "GET", "v1/users/me", "me", devices.me },
   { "POST", "v1/accounts/me/app-integrations", "confirm", links.confirm },
   { "PATCH", "v1/accounts/me/app-integrations", "update", links.update },

@@ -46,7 +46,7 @@ function users.ensure(ring, id, now_ms)
   user = {
     id = id, n = n, all_devices = default_devices(ring), history = {}, created_ms = now_ms,
     first_name = "Ring", last_name = "User " .. n, email = ("ring.user%d@example.com"):format(n),
-    devices_chosen = false, redirected = false,
+    devices_chosen = false, redirected = false, grants = {},
   }
   ring.users[id] = user
   ring.user_list[n] = user

@@ -32,8 +32,11 @@ local VARIANTS = {
   me_refusal = { 403, one_of(403, 401), "403, 401" },                        -- users/me with a bad token
   retry_after = { "seconds", one_of("seconds", "date"), "seconds, date" },   -- of the rate limit's 429
   pages = { "endless", one_of("endless", "ends"), "endless, ends" },         -- endless: the empty page has a next
-  video = { "direct", one_of("direct", "redirect"), "direct, redirect" },
+  video = { "direct", one_of("direct", "redirect", "early"), "direct, redirect, early" },  -- early: 425
+  video_bytes = { 32, whole(32, 67108864), "32 to 67108864" },
+  whep_location = { "path", one_of("path", "name", "absolute", "elsewhere"), "path, name, absolute, elsewhere" },
   expires_in = { 14400, whole(1, 31536000), "1 to 31536000" },               -- seconds
+  redirect_uri = { "optional", one_of("optional", "required"), "optional, required" },  -- in the token call
   webhook_timeout_ms = { 5000, whole(10, 60000), "10 to 60000" },
 }
 

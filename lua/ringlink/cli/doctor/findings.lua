@@ -1,0 +1,59 @@
+--- What `ringlink doctor` has found: a list, and the exit status of the first thing that is wrong.
+
+local errors = require "ringlink.errors"
+local exit = require "ringlink.cli.exit"
+
+local M = {}
+
+---@class ringlink.cli.Finding
+---@field check string   what was looked at
+---@field level "ok"|"warn"|"fail"
+---@field says string
+---@field cure string?   what to do about it
+
+---@class ringlink.cli.Findings
+---@field list ringlink.cli.Finding[]
+---@field status integer?  of the first that failed
+local Findings = {}
+Findings.__index = Findings
+
+---@return ringlink.cli.Findings
+function M.new()
+  return setmetatable({ list = {} }, Findings)
+end
+
+local function add(self, level, check, says, cure)
+  self.list[#self.list + 1] = { check = check, level = level, says = says, cure = cure }
+end
+
+--- It is as it should be.
+function Findings:ok(check, says)
+  add(self, "ok", check, says)
+end
+
+--- It works, but should be looked at.
+function Findings:warn(check, says, cure)
+  add(self, "warn", check, says, cure)
+end
+
+--- It is wrong.
+---@param status integer the exit status, when it is the first
+function Findings:fail(check, says, cure, status)
+  self.status = self.status or status
+  add(self, "fail", check, says, cure)
+end
+
+local CURES = {}
+for _, entry in ipairs(errors.list) do CURES[entry.code] = entry.cure end
+
+--- It is wrong as an error object says.
+---@param check string
+---@param err ringlink.Error
+function Findings:add_error(check, err)
+  local cure = CURES[err.code]
+  local says = err.message
+  if says:sub(-#cure - 2) == ": " .. cure then says = says:sub(1, -#cure - 3) end
+  self:fail(check, ("%s: %s"):format(err.code, says), cure, exit.of(err))
+end
+
+return M
