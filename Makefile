@@ -26,7 +26,7 @@ LUA_PC      ?= lua5.4
 LUAJIT      ?= luajit
 LUAJIT_PC   ?= luajit
 LIBS_PC     ?= libcurl libcrypto sqlite3
-JOBS        ?= 2#            suites of `make test` that run side by side
+JOBS        ?= 3#            suites of `make test` side by side: they wait as much as they work
 
 CFLAGS      ?= -O2 -g
 WARNINGS    ?= -Wall -Wextra -Wpedantic -Wconversion
