@@ -294,7 +294,7 @@ test-asan: $(call module,asan/5.4) $(call module,luajit) $(ASAN_LUA) $(BARE)
 # What runs the same C as other specs, or the C tests, is left out: it is fifty times as slow here.
 test-valgrind: $(call module,5.4)
 	@$(SUITE) valgrind "specs without network, Lua 5.4, under valgrind" \
-	  $(call lua,5.4,$(LUA),$(VALGRIND)) $(BUSTED) --exclude-tags=tidy,network \
+	  $(call lua,5.4,$(LUA),$(VALGRIND)) $(BUSTED) --exclude-tags=tidy,network,leaky \
 	  $(addprefix --exclude-pattern=,resty_ cli_ testing_ auto_runtime transport_stream unreadable) spec
 
 # A new binary's environment is empty (USR2), and the sanitizer is in that.

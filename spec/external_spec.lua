@@ -111,7 +111,8 @@ describe("a transport in an event loop", function()
   end)
 end)
 
-describe("the README's event loop", function()
+-- luaevent loses a block whenever it is loaded.
+describe("the README's event loop #leaky", function()
   it("runs", function()
     local said, clients = {}, {}
     local code = assert(readme.between(readme.text(), "loop"):match("```lua\n(.-)```"))
