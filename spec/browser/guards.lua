@@ -125,7 +125,7 @@ return function(stage)
   it("gives a page that opened ours no hold on it", function()
     local url = stage:install().url
     stage.me:go(hostile("open.html", ("<button onclick=\"window.open('%s')\">Open</button>"):format(url)))
-    stage.me:press("Open")
+    stage.me:tap("Open")
     stage.me:to_new_window()
     stage.me:sees("Sign in", 200)
     assert.is_true(stage.me.driver:run("return window.opener === null"))

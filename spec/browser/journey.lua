@@ -12,9 +12,9 @@ return function(stage)
   local function install_by_hand(me)
     me:go(stage.w.ring.page_url)
     me:reads("Ready")
-    me:press("Install the app")
+    me:tap("Install the app")
     me:reads("Token Exchange URL answered 200")
-    me:press("Continue to the partner's sign-in page")
+    me:tap("Continue to the partner's sign-in page")
     me:to_new_window()
   end
 

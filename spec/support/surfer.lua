@@ -4,7 +4,7 @@
 --   local me = surfer.new(driver)
 --   me:go("https://127.0.0.1:8443/ring/home")
 --   me:fill("E-mail", "user.1@partner.example.com")
---   me:press("Sign in")                  -- a button or a link, by its whole name
+--   me:press("Sign in")                  -- a button or a link, by its whole name; waits for the next page
 --   me:sees("Connect Ring?", 200)        -- heading, and the status the page came with
 
 local child = require "support.child"
@@ -65,9 +65,20 @@ local function find(self, css, name)
   return element
 end
 
---- Presses a button or follows a link.
+--- Presses a button, or follows a link, that leaves the page where it is.
+function Surfer:tap(name)
+  local element = find(self, PRESSABLE, name)
+  self.driver:call("POST", element .. "/click")
+  return element
+end
+
+--- Presses a button, or follows a link, that leads to another page, and waits until this one is left: what is
+--- seen from then on is the answer, though it may look the same.
 function Surfer:press(name)
-  self.driver:call("POST", find(self, PRESSABLE, name) .. "/click")
+  local element = self:tap(name)
+  self:wait_until(("the page after %q"):format(name), function()
+    return not pcall(self.driver.call, self.driver, "GET", element .. "/name")
+  end)
 end
 
 --- Types into a field with this label, in place of what was there.
