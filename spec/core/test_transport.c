@@ -6,6 +6,8 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "io/clock.h"
 #include "io/transport_curl.h"
@@ -173,6 +175,42 @@ static void too_much_in_flight_is_busy(void **state) {
     peer_close(&p);
 }
 
+/* All that a child could do with it. */
+static bool child_is_harmless(rlk_transport *t, const rlk_request *request) {
+    const char *detail = NULL;
+    int64_t ticket = 0;
+    const bool closed = rlk_transport_start(t, request, &ticket, &detail) == RLK_E_CLOSED;
+    const size_t ended = rlk_transport_poll(t, PATIENCE_MS);
+    const bool cancelled = rlk_transport_peek(t)->error == RLK_E_CANCELLED;
+    rlk_transport_close(t);
+    return closed && ended == 1 && cancelled;
+}
+
+static void a_forked_child_finds_it_closed_and_does_no_harm(void **state) {
+    (void)state;
+    const rlk_alloc alloc = rlk_alloc_default();
+    const char *detail = NULL;
+    int64_t ticket = 0;
+    int status = -1;
+    rlk_transport *t = NULL;
+    peer p;
+    peer_open(&p);
+    const rlk_request request = post_to(&p, NULL, 0);
+    assert_int_equal(rlk_transport_open(&t, &alloc, &plain, &detail), RLK_OK);
+    assert_int_equal(rlk_transport_start(t, &request, &ticket, &detail), RLK_OK);
+    rlk_transport_poll(t, TURN_MS);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(child_is_harmless(t, &request) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    const rlk_result *r = await(t, &p);
+    assert_int_equal(r->error, RLK_OK);
+    assert_int_equal(r->ticket, ticket);
+    rlk_transport_close(t);
+    peer_close(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_may_fail),
@@ -181,6 +219,7 @@ int main(void) {
         cmocka_unit_test(another_thread_ends_a_poll),
         cmocka_unit_test(a_wake_before_the_poll_counts),
         cmocka_unit_test(too_much_in_flight_is_busy),
+        cmocka_unit_test(a_forked_child_finds_it_closed_and_does_no_harm),
     };
     return cmocka_run_group_tests_name("transport", tests, NULL, NULL);
 }

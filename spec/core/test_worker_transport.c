@@ -6,6 +6,7 @@
 #include "reader.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <sys/wait.h>
@@ -354,16 +355,31 @@ static void each_of_libcurls_allocations_may_fail(void **state) {
     assert_true(failures > 10);
 }
 
-/* So many connections that libcurl needs memory to wait for them, and then there is none. */
+/* Somebody closes a descriptor that is not theirs, and opens a file of their own. */
+static void lose_epoll(void) {
+    char link[64], target[64];
+    const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    size_t found = 0;
+    for (int fd = 0; fd < nothing; fd++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        const ssize_t length = readlink(link, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = '\0';
+        if (strcmp(target, "anon_inode:[eventpoll]") != 0) continue;
+        assert_int_equal(dup2(nothing, fd), fd);
+        found++;
+    }
+    assert_int_equal(found, 1);
+    close(nothing);
+}
+
 static void fail_as_a_whole(stage *s) {
     for (int i = 0; i < CROWD; i++)
         post(s);
     await_requests(s, CROWD);
-    curl_starves = true;
+    lose_epoll();
     post(s); /* wakes it */
     for (int i = 0; i <= CROWD; i++)
-        expect(s, RLK_E_NO_MEMORY);
-    curl_starves = false;
+        expect(s, RLK_E_NETWORK);
 }
 
 static clock_t cpu_used_until_the_next_byte(const stage *s) {

@@ -9,7 +9,6 @@
 
 #include "io/transport_curl.h"
 
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 
 #include "core/ms.h"
 #include "io/clock.h"
+#include "io/poller_curl.h"
 #include "io/transfer_curl.h"
 
 #if LIBCURL_VERSION_NUM < 0x075700
@@ -26,6 +26,8 @@
 struct rlk_transport {
     rlk_alloc alloc;
     CURLM *multi;
+    rlk_poller poller;
+    pid_t pid;                   /* whose connections they are */
     rlk_transport_config config; /* its texts lie in `texts` */
     char *texts;
     size_t texts_bytes;
@@ -100,6 +102,13 @@ static void forget_config(rlk_transport *t) {
     rlk_alloc_free(&t->alloc, t->texts, t->texts_bytes);
 }
 
+/* In a forked child the connections are the parent's, and a word of libcurl's on one of them, be it
+ * a goodbye, would end what the parent does there. So the child leaves to itself what libcurl has.
+ */
+static bool is_ours(const rlk_transport *t) {
+    return t->pid == getpid();
+}
+
 static bool set_multi(CURLM *multi, CURLMoption option, long value) {
     return curl_multi_setopt(multi, option, value) == CURLM_OK;
 }
@@ -122,7 +131,7 @@ static rlk_err open_multi(rlk_transport *t) {
         return RLK_E_NO_MEMORY;
     }
     if (t->config.http_version == RLK_HTTP_1_1) widen(t);
-    return RLK_OK;
+    return rlk_poller_open(&t->poller, t->multi) ? RLK_OK : RLK_E_NO_MEMORY;
 }
 
 /* Told at once rather than by every transfer. */
@@ -149,6 +158,7 @@ rlk_err rlk_transport_open(rlk_transport **out, const rlk_alloc *alloc,
     rlk_transport *t = rlk_alloc_zeroed(alloc, sizeof *t);
     if (t == NULL) return RLK_E_NO_MEMORY;
     t->alloc = *alloc;
+    t->pid = getpid();
     e = keep_config(t, config);
     if (e == RLK_OK) e = open_multi(t);
     if (e == RLK_OK) {
@@ -195,7 +205,10 @@ static void land_by(rlk_transport *t, rlk_transfer *x, CURLcode code) {
 /* The handle leaves the multi handle first: until then libcurl may read the request's copy, which
  * the end of a transfer wipes. */
 static void abort_open(rlk_transport *t, rlk_transfer *x, rlk_err error, const char *detail) {
-    curl_multi_remove_handle(t->multi, x->easy);
+    if (is_ours(t))
+        curl_multi_remove_handle(t->multi, x->easy);
+    else
+        x->easy = NULL;
     rlk_transfer_abort(x, error, detail);
     land(t, x);
 }
@@ -220,14 +233,19 @@ void rlk_transport_abort_all(rlk_transport *t) {
     abort_list(t, &t->lent, RLK_E_CANCELLED, "the transport was closed");
 }
 
+static void close_multi(rlk_transport *t) {
+    while (t->idle_count > 0)
+        curl_easy_cleanup(t->idle[--t->idle_count]);
+    if (t->multi != NULL) curl_multi_cleanup(t->multi);
+}
+
 void rlk_transport_close(rlk_transport *t) {
     if (t == NULL) return;
     rlk_transport_abort_all(t);
     while (t->done.first != NULL)
         rlk_transport_drop(t);
-    while (t->idle_count > 0)
-        curl_easy_cleanup(t->idle[--t->idle_count]);
-    if (t->multi != NULL) curl_multi_cleanup(t->multi);
+    if (is_ours(t)) close_multi(t);
+    rlk_poller_close(&t->poller);
     forget_config(t);
     const rlk_alloc alloc = t->alloc;
     rlk_alloc_free(&alloc, t, sizeof *t);
@@ -245,8 +263,9 @@ rlk_err rlk_transport_prepare(const rlk_transport *t, const rlk_request *request
 }
 
 static rlk_err check_room(const rlk_transport *t, const char **detail) {
-    if (t->broken) {
-        *detail = "the transport failed; open a new one";
+    if (t->broken || !is_ours(t)) {
+        *detail = t->broken ? "the transport failed; open a new one"
+                            : "it belongs to the process that this one was forked from";
         return RLK_E_CLOSED;
     }
     if (t->open_count >= RLK_TRANSPORT_IN_FLIGHT_MAX) {
@@ -354,29 +373,28 @@ static void give_up(rlk_transport *t, CURLMcode code) {
     end_all_later(t, &t->done, starved ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
 }
 
-/* Moves everything as far as it goes without waiting; returns how long to wait at most. */
-static int64_t advance(rlk_transport *t, int64_t timeout_ms) {
-    int running = 0;
-    const CURLMcode code = curl_multi_perform(t->multi, &running);
+/* After libcurl has moved transfers on: sees to those that have ended and to those whose time has
+ * passed. Returns how long to wait at most. */
+static int64_t settle(rlk_transport *t, CURLMcode code, int64_t most_ms) {
     collect(t);
     hand_out_parts(t);
     if (code != CURLM_OK) give_up(t, code);
-    return expire(t, timeout_ms);
+    const int64_t wait_ms = expire(t, most_ms);
+    return t->done.count > 0 ? 0 : wait_ms;
+}
+
+static void move_on(rlk_transport *t, int64_t timeout_ms) {
+    const int64_t wait_ms = settle(t, rlk_poller_run_due(&t->poller), timeout_ms);
+    if (!t->broken) (void)settle(t, rlk_poller_wait(&t->poller, wait_ms), 0);
 }
 
 size_t rlk_transport_poll(rlk_transport *t, int64_t timeout_ms) {
-    const int64_t most_ms = rlk_ms_min(timeout_ms, INT_MAX);
-    const int64_t wait_ms = t->broken ? most_ms : advance(t, most_ms);
-    if (t->done.count > 0 || wait_ms <= 0) return t->done.count;
-    if (t->broken) {
-        (void)rlk_clock_sleep_ms(wait_ms);
-        return 0;
-    }
-    const CURLMcode code = curl_multi_poll(t->multi, NULL, 0, (int)wait_ms, NULL);
-    if (code != CURLM_OK) {
-        give_up(t, code);
-    } else {
-        advance(t, 0);
+    const bool ours = is_ours(t);
+    if (!ours) rlk_transport_abort_all(t);
+    if (ours && !t->broken) {
+        move_on(t, timeout_ms);
+    } else if (t->done.count == 0) {
+        (void)rlk_clock_sleep_ms(timeout_ms);
     }
     return t->done.count;
 }
@@ -403,6 +421,7 @@ void rlk_transport_drop(rlk_transport *t) {
 /* What libcurl has kept meanwhile comes now, in callbacks. */
 static void unpause(rlk_transport *t, rlk_transfer *x) {
     x->paused = false;
+    if (!is_ours(t)) return;
     const CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
     if (code != CURLE_OK) land_by(t, x, code);
 }
@@ -440,7 +459,7 @@ bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
 }
 
 void rlk_transport_wake(rlk_transport *t) {
-    (void)curl_multi_wakeup(t->multi); /* fails only when a wake is pending already */
+    rlk_poller_wake(&t->poller);
 }
 
 bool rlk_transport_has_failed(const rlk_transport *t) {

@@ -15,7 +15,9 @@
  * and response bytes are wiped before they are given back. Pointers in a request and a config are
  * only read during the call.
  * Threads: one thread at a time, whichever, except where it is said. Nothing is static, so that
- * every thread may have a transport of its own. */
+ * every thread may have a transport of its own.
+ * A forked child finds it closed: what its parent had begun ends there as cancelled, without a word
+ * on the parent's connections. */
 #ifndef RLK_TRANSPORT_CURL_H
 #define RLK_TRANSPORT_CURL_H
 
