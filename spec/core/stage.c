@@ -4,6 +4,8 @@
 #include "stage.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
 
 #include "io/clock.h"
 
@@ -61,6 +63,8 @@ static void engine_finish(void *self, rlk_items *backlog, rlk_items *done) {
     move(&b->held, done, FINISHED);
     move(backlog, done, FINISHED);
     pthread_sigmask(SIG_BLOCK, NULL, &b->mask);
+    b->scheduler = sched_getscheduler(0);
+    b->nice = getpriority(PRIO_PROCESS, 0);
     pthread_getname_np(pthread_self(), b->thread_name, sizeof b->thread_name);
 }
 

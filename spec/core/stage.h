@@ -35,6 +35,7 @@ typedef struct bench {
     pthread_cond_t nudged;
     bool awake;
     sigset_t mask;
+    int scheduler, nice;
     char thread_name[32];
 } bench;
 

@@ -8,13 +8,15 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/clock.h"
 
-enum { STORM_ROUNDS = 3000, QUICK_ROUNDS = 20 };
+enum { STORM_ROUNDS = 3000, QUICK_ROUNDS = 20, NICE_MOST = 19 };
 
 /* Stands before the C library's, so that a test can have it fail. */
 static bool no_threads;
@@ -329,6 +331,22 @@ static void the_thread_takes_no_signal_and_has_a_name(void **state) {
     }
 }
 
+/* The tester stands for the event loop. */
+static void the_thread_gives_way_to_whoever_made_it(void **state) {
+    (void)state;
+    const int scheduler = sched_getscheduler(0), nice = getpriority(PRIO_PROCESS, 0);
+    for (size_t i = 0; i < COUNT_OF(engines); i++) {
+        stage s;
+        stage_open(&s, engines[i]);
+        rlk_worker_close(s.worker);
+        assert_int_equal(s.bench.scheduler, SCHED_BATCH);
+        assert_true(s.bench.nice > nice || nice == NICE_MOST);
+        assert_int_equal(sched_getscheduler(0), scheduler);
+        assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+        stage_close(&s);
+    }
+}
+
 static void no_thread_is_told_and_leaves_nothing(void **state) {
     (void)state;
     shared_heap heap = SHARED_HEAP_INIT;
@@ -461,6 +479,7 @@ int main(void) {
         cmocka_unit_test(closing_ends_what_is_out_and_it_can_still_be_had),
         cmocka_unit_test(freeing_takes_everything_along),
         cmocka_unit_test(the_thread_takes_no_signal_and_has_a_name),
+        cmocka_unit_test(the_thread_gives_way_to_whoever_made_it),
         cmocka_unit_test(no_thread_is_told_and_leaves_nothing),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(a_forked_child_can_do_nothing_with_it),

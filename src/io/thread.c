@@ -1,14 +1,19 @@
 /* pthread_create between two changes of the signal mask; see thread.h. The new thread inherits the
  * mask at the moment of its making: blocked before, put back after, no signal finds it open. */
-#define _GNU_SOURCE /* pthread_setname_np */
+#define _GNU_SOURCE /* pthread_setname_np, SCHED_BATCH */
 
 #include "io/thread.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <sys/resource.h>
+
+enum { NICER = 5 }; /* than the event loop: about a third of its part */
 
 /* libcurl with OpenSSL, and SQLite, were seen to touch 16 KiB. */
 enum { STACK_BYTES = 512 << 10 };
@@ -35,6 +40,13 @@ rlk_err rlk_thread_start(pthread_t *out, const char *name, void *(*run)(void *ud
     if (code != 0) return RLK_E_NO_MEMORY;
     (void)pthread_setname_np(*out, name); /* only a help for people */
     return RLK_OK;
+}
+
+/* On Linux both calls mean this one thread by 0. */
+void rlk_thread_give_way(void) {
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER);
 }
 
 /* A thread that ends just then has no name any more. */

@@ -15,6 +15,11 @@
  * RLK_E_NO_MEMORY: the system gave no thread. */
 rlk_err rlk_thread_start(pthread_t *out, const char *name, void *(*run)(void *ud), void *ud);
 
+/* Has the calling thread give way to the event loop that it works for: it does not take the
+ * processor away by being woken, and where they must share one it gets the smaller part. Not for
+ * the process's own threads. Where the system does not allow it, all stays as it was. */
+void rlk_thread_give_way(void);
+
 /* How many threads of this process have a name that begins so, whoever started them; 0 where the
  * system does not tell. */
 size_t rlk_thread_count(const char *beginning);

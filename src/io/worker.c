@@ -163,6 +163,7 @@ static void publish(rlk_worker *w, rlk_items *done) {
 static void *run(void *ud) {
     rlk_worker *w = ud;
     rlk_items backlog = {NULL, NULL}, done = {NULL, NULL};
+    rlk_thread_give_way();
     int64_t wait_ms = rlk_wake_beat(w->wake);
     while (collect(w, &backlog, wait_ms)) {
         w->engine->turn(w->self, &backlog, &done, wait_ms);
