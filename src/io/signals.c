@@ -38,15 +38,13 @@ static const char *name_of(int signal) {
 }
 
 const char *rlk_signals_await(int64_t ms) {
-    sigset_t wanted, former;
+    sigset_t wanted;
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGINT);
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGHUP);
     const struct timespec span = {.tv_sec = (time_t)(ms / MS_PER_S),
                                   .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
-    if (pthread_sigmask(SIG_BLOCK, &wanted, &former) != 0) return NULL;
-    const int came = sigtimedwait(&wanted, NULL, &span);
-    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
-    return name_of(came);
+    if (pthread_sigmask(SIG_BLOCK, &wanted, NULL) != 0) return NULL;
+    return name_of(sigtimedwait(&wanted, NULL, &span));
 }

@@ -24,8 +24,9 @@ rlk_err rlk_signals_hold(rlk_signals *s);
 /* Puts the former mask back, for these two signals. Does nothing when they are not held. */
 rlk_err rlk_signals_release(rlk_signals *s);
 
-/* Waits for SIGINT, SIGTERM or SIGHUP, which then has no other effect: "INT", "TERM" or "HUP"; NULL
- * when none came in time. */
+/* Waits for SIGINT, SIGTERM or SIGHUP: "INT", "TERM" or "HUP"; NULL when none came in time. From
+ * the first call on they have no other effect, so that one that comes between two calls is told by
+ * the second; a first one with 0 ms begins that. For a program that waits for its end. */
 const char *rlk_signals_await(int64_t ms);
 
 #endif

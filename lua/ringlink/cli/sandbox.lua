@@ -55,13 +55,14 @@ local function announce(out, ring, saved_to)
 end
 
 local function serve(context, ring)
+  local signal = core.await_signal(0)              -- whatever comes from now on is kept for the next call
   local path = context.args.save
   if path then
     local saved, err = save(path, config_of(ring))
     if not saved then return nil, err end
   end
   announce(context.out, ring, path)
-  repeat until core.await_signal(DAY_MS)
+  while not signal do signal = core.await_signal(DAY_MS) end
   return 0
 end
 
