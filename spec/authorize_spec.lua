@@ -79,6 +79,7 @@ describe("authorize_url", function()
     local MISTAKES = { ["no redirect_uri"] = {}, ["no URL"] = { redirect_uri = "partner.example.com" },
       ["plain http"] = { redirect_uri = "http://partner.example.com/back" },
       ["a host that only begins like this machine"] = { redirect_uri = "http://localhost.example.com/back" },
+      ["an address that only begins like this machine"] = { redirect_uri = "http://[::1].example.com/back" },
       ["a user that looks like this machine"] = { redirect_uri = "http://localhost@example.com/back" },
       ["a user and password that look like it"] = { redirect_uri = "http://localhost:80@example.com/back" },
       ["a fragment"] = { redirect_uri = BACK .. "#here" }, ["a space"] = { redirect_uri = BACK .. " " },

@@ -22,7 +22,7 @@ local URI_BYTES_MAX = 2048
 local LOOPBACK = { ["127.0.0.1"] = true, ["localhost"] = true, ["[::1]"] = true }
 
 local function is_loopback(uri)
-  local host = uri:match("^http://(%[[%x:]+%])") or uri:match("^http://([^:/?]+)")
+  local host = (uri .. "/"):match("^http://(%[[%x:]+%])[:/?]") or uri:match("^http://([^:/?]+)")
   return host ~= nil and LOOPBACK[host:lower()] == true
 end
 
