@@ -23,26 +23,6 @@ describe("the command #network #ownstore", function()
     cli.stop_all()
   end)
 
-  local function redirect_text(install)
-    return ("https://partner.example/link?nonce=%s&time=%s"):format(install.nonce, install.time)
-  end
-
-  -- An account that has been exchanged; its install.
-  local function exchanged()
-    local install = w:install()
-    local done = stage:run { "exchange", input = install.code }
-    assert.equal(0, done.status, done.said)
-    return install
-  end
-
-  local function linked(user)
-    local install = exchanged()
-    local done = stage:run { "link", "--user", user or "7", "--identifier", "user@partner.example.com",
-      input = redirect_text(install) }
-    assert.equal(0, done.status, done.said)
-    return install.account, install
-  end
-
   local function fails(status, code, words)
     local done = stage:json(words)
     assert.equal(status, done.status, done.said)
@@ -85,9 +65,9 @@ describe("the command #network #ownstore", function()
 
   describe("link", function()
     it("takes the address that the browser was sent to", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       local done = stage:json { "link", "--user", "7", "--identifier", "user@partner.example.com",
-        input = redirect_text(install) }
+        input = cli.redirect_text(install) }
       assert.equal(0, done.status, done.said)
       done.values[1].updated_at = nil
       assert.same({ account = install.account, user = "7", status = "completed",
@@ -96,7 +76,7 @@ describe("the command #network #ownstore", function()
     end)
 
     it("takes JSON, and does nothing twice", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       local q = json.encode { nonce = install.nonce, time = install.time, user = "7" }
       for _ = 1, 2 do
         local done = stage:run { "link", input = q }
@@ -106,10 +86,10 @@ describe("the command #network #ownstore", function()
     end)
 
     it("asks the hooks of a file, and goes on after a refusal", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       stage:write("hooks.lua", "local client = ...\nclient:on('configure', function(link)\n"
         .. "if not os.getenv('READY') then return nil, 'not ready' end\nend)\n")
-      local words = { "link", "--user", "7", "--hooks", "hooks.lua", input = redirect_text(install) }
+      local words = { "link", "--user", "7", "--hooks", "hooks.lua", input = cli.redirect_text(install) }
       fails(5, "configure_failed", words)
       assert.equal("awaiting", w:status(install.account))
       stage:set { READY = "1" }
@@ -118,17 +98,17 @@ describe("the command #network #ownstore", function()
     end)
 
     it("is refused for an unknown nonce, and without a user", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       fails(1, "no_unclaimed_match", { "link", "--user", "7",
         input = ("nonce=%s&time=%s"):format(("x"):rep(43), install.time) })
-      local err = fails(2, "invalid_request", { "link", input = redirect_text(install) })
+      local err = fails(2, "invalid_request", { "link", input = cli.redirect_text(install) })
       assert.truthy(err.message:find("say --user ID", 1, true))
     end)
   end)
 
   describe("accounts", function()
     it("lists what there is, by state and user", function()
-      local account, unclaimed = linked("7"), exchanged().account
+      local account, unclaimed = stage:linked(w, "7"), stage:exchanged(w).account
       local done = stage:json { "accounts" }
       local states = {}
       for _, one in ipairs(done.values) do states[one.id] = one.state end
@@ -150,7 +130,7 @@ describe("the command #network #ownstore", function()
 
   describe("refresh", function()
     it("refreshes when it is time, or at once", function()
-      local account = linked()
+      local account = stage:linked(w)
       assert.equal(0, stage:run({ "refresh", account }).status)
       assert.equal(0, w:count("refresh"))
       local done = stage:json { "refresh", account, "--force" }
@@ -160,7 +140,7 @@ describe("the command #network #ownstore", function()
     end)
 
     it("ends with 4 once the user must link again", function()
-      local account = linked()
+      local account = stage:linked(w)
       assert(w.ring:control("unlink", { account = account, webhook = false }))
       fails(4, "relink_required", { "refresh", account, "--force" })
       fails(4, "relink_required", { "request", "GET", "/v1/devices", "--account", account })
@@ -169,7 +149,7 @@ describe("the command #network #ownstore", function()
 
   describe("request", function()
     local account
-    before_each(function() account = linked() end)
+    before_each(function() account = stage:linked(w) end)
 
     it("prints the body as it came", function()
       local done = stage:run { "request", "GET", "/v1/devices", "--account", account, "--query", "include=status" }
@@ -218,7 +198,7 @@ describe("the command #network #ownstore", function()
 
   describe("work", function()
     it("does what is due and says when to come back", function()
-      exchanged()
+      stage:exchanged(w)
       local report = stage:json({ "work" }).values[1]
       assert.same({ 0, 0, 0 }, { report.refreshed, report.relink, report.events })
       assert.is_true(report.next_due_s > 0)
@@ -227,12 +207,12 @@ describe("the command #network #ownstore", function()
     end)
 
     it("finishes what another process left, with the hooks of a file", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       stage:write("die.lua", "local client = ...\nclient:on('configure', function() os.execute('kill -9 $PPID') end)\n")
       stage:write("hooks.lua", "local client = ...\n"
         .. "client:on('configure', function() io.stderr:write('asked\\n') end)\n")
       stage:set { RINGLINK_DEADLINE_MS = "300" }
-      local died = stage:run { "link", "--user", "7", "--hooks", "die.lua", input = redirect_text(install) }
+      local died = stage:run { "link", "--user", "7", "--hooks", "die.lua", input = cli.redirect_text(install) }
       assert.equal(128 + 9, died.status)
       assert.equal("awaiting", stage:json({ "accounts" }).values[1].state)
       local done
@@ -249,7 +229,7 @@ describe("the command #network #ownstore", function()
     local body, signature, account
 
     before_each(function()
-      account = linked()
+      account = stage:linked(w)
       body = json.encode { meta = { version = "1.1", time = os.date("!%Y-%m-%dT%H:%M:%SZ"), request_id = "r-1",
         account_id = account }, data = { id = "d-1", type = "motion_detected" } }
       signature = core.hmac_key({ planted.hmac_key }):sign(body)
@@ -277,8 +257,8 @@ describe("the command #network #ownstore", function()
 
   describe("forget", function()
     it("wipes an account or a user's", function()
-      local account, other = linked("7"), linked("8")
-      linked("8")
+      local account, other = stage:linked(w, "7"), stage:linked(w, "8")
+      stage:linked(w, "8")
       assert.equal("1 forgotten\n", stage:run({ "forget", account, "--notify", "--yes" }).out)
       assert.equal("awaiting", w:status(account))
       assert.same({ { forgotten = 2 } }, stage:json({ "forget", "--user", "8", "--yes" }).values)
@@ -287,7 +267,7 @@ describe("the command #network #ownstore", function()
     end)
 
     it("is sure first", function()
-      local account = linked()
+      local account = stage:linked(w)
       local err = fails(2, "invalid_request", { "forget", account })
       assert.truthy(err.message:find("say --yes", 1, true))
       fails(2, "invalid_request", { "forget", account, "--user", "7", "--yes" })
@@ -297,7 +277,7 @@ describe("the command #network #ownstore", function()
   end)
 
   it("reseal brings the store under a newer key", function()
-    local account = linked()
+    local account = stage:linked(w)
     stage:set { OLD_KEY = planted.store_key(1), NEW_KEY = planted.store_key(2) }
     local both = { "--store-key", "env:NEW_KEY", "--store-key", "env:OLD_KEY", "reseal" }
     assert.is_true(stage:json(both).values[1].resealed > 0)
@@ -308,7 +288,7 @@ describe("the command #network #ownstore", function()
 
   describe("run", function()
     it("gives a script a client inside the loop, and its arguments", function()
-      local account = linked()
+      local account = stage:linked(w)
       stage:write("script.lua", [[
 local client, args, progress = ...
 local ringlink = require "ringlink"
@@ -339,7 +319,7 @@ for account in client:accounts { state = "completed" } do print(account.id, #arg
     end)
 
     it("shows where a script failed, and no secret", function()
-      linked()
+      stage:linked(w)
       stage:write("script.lua", [[
 local client = ...
 local function inner(token) error("the token is " .. token) end
@@ -377,8 +357,8 @@ print((pipe:read("*a"):gsub("%z", " ")))
     end
 
     it("has stored what Ring did, and goes on with it", function()
-      local install = exchanged()
-      stage:write("redirect.txt", redirect_text(install))
+      local install = stage:exchanged(w)
+      stage:write("redirect.txt", cli.redirect_text(install))
       ended("ringlink link --user 7 --input redirect.txt", "confirm")
       assert.equal("awaiting", stage:json({ "accounts" }).values[1].state)
       assert.equal(0, stage:run({ "link", "--user", "7", "--input", "redirect.txt" }).status)
@@ -386,7 +366,7 @@ print((pipe:read("*a"):gsub("%z", " ")))
     end)
 
     it("has the tokens that Ring rotated", function()
-      local account = linked()
+      local account = stage:linked(w)
       ended("ringlink refresh --force " .. account, "refresh")
       assert.equal(0, stage:run({ "request", "GET", "/v1/devices", "--account", account }).status)
       assert.equal(1, w:count("refresh"))
@@ -396,13 +376,13 @@ print((pipe:read("*a"):gsub("%z", " ")))
 
   describe("the exit status", function()
     it("is 5 when the store belongs elsewhere", function()
-      linked()
+      stage:linked(w)
       stage:set { RINGLINK_ENVIRONMENT = "staging" }
       fails(5, "store_belongs_elsewhere", { "accounts" })
     end)
 
     it("is 3 when nobody listens, or nobody can be trusted", function()
-      local account = linked()
+      local account = stage:linked(w)
       stage:set { RINGLINK_MAX_ATTEMPTS = "1", RINGLINK_CA_FILE = false }
       fails(3, "tls", { "request", "GET", "/v1/devices", "--account", account })
       stage:set { RINGLINK_API_URL = "https://127.0.0.1:1", RINGLINK_OAUTH_URL = "https://127.0.0.1:1",

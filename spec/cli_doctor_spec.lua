@@ -22,12 +22,6 @@ describe("the command #network #ownstore", function()
     cli.stop_all()
   end)
 
-  -- The store is there.
-  local function use()
-    local done = stage:run { "exchange", input = w:install().code }
-    assert.equal(0, done.status, done.said)
-  end
-
   describe("doctor", function()
     local function findings(done)
       local of = {}
@@ -36,7 +30,7 @@ describe("the command #network #ownstore", function()
     end
 
     it("finds nothing where all is well", function()
-      use()
+      stage:exchanged(w)             -- the store is there
       local done = stage:json { "doctor" }
       assert.equal(0, done.status, done.said)
       for _, one in ipairs(done.values[1].findings) do
@@ -89,7 +83,7 @@ describe("the command #network #ownstore", function()
         says = "NOT_SET, which is not set" },
     } do
       it("tells of " .. name, function()
-        use()
+        stage:exchanged(w)           -- the store is there
         stage:set(case.set or {})
         if case.before then case.before() end
         local done = stage:json { "doctor" }

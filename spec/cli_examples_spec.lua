@@ -25,16 +25,6 @@ local SCRIPT = "local client, args = ...\n"
 describe("the examples of ringlink --help #network #ownstore", function()
   local w, stage
 
-  local function exchanged()
-    local install = w:install()
-    assert.equal(0, stage:run({ "exchange", input = install.code }).status)
-    return install
-  end
-
-  local function redirect_of(install)
-    return ("https://partner.example/link?nonce=%s&time=%s"):format(install.nonce, install.time)
-  end
-
   local function put_webhook(account)
     local body = json.encode { meta = { version = "1.1", time = os.date("!%Y-%m-%dT%H:%M:%SZ"), request_id = "r-1",
       account_id = account }, data = { id = "d-1", type = "motion_detected" } }
@@ -42,19 +32,19 @@ describe("the examples of ringlink --help #network #ownstore", function()
     return core.hmac_key({ planted.hmac_key }):sign(body)
   end
 
-  -- A linked account, one to be linked, a code to be exchanged, and all files that an example names. The
-  -- examples follow each other in the order of the help: what is forgotten is forgotten last.
+  -- An account linked without an identifier, one to be linked, a code to be exchanged, and all files that an
+  -- example names. The examples follow each other in the order of the help: what is forgotten is forgotten last.
   setup(function()
     w = world.start { limits = { per_s = false } }
     stage = cli.stage(cli.settings(w))
-    local linked, waiting, fresh = exchanged(), exchanged(), w:install()
-    assert.equal(0, stage:run({ "link", "--user", "7", input = redirect_of(linked) }).status)
+    local linked, waiting, fresh = stage:exchanged(w), stage:exchanged(w), w:install()
+    assert.equal(0, stage:run({ "link", "--user", "7", input = cli.redirect_text(linked) }).status)
     stage:write("code.txt", fresh.code .. "\n")
-    stage:write("redirect.txt", redirect_of(waiting) .. "\n")
+    stage:write("redirect.txt", cli.redirect_text(waiting) .. "\n")
     stage:write("identifiers.txt", "user@partner.example.com\n")
     stage:write("hooks.lua", HOOKS)
     stage:write("script.lua", SCRIPT)
-    stage:set { ACCOUNT = linked.account, CODE = fresh.code, REDIRECT = redirect_of(waiting),
+    stage:set { ACCOUNT = linked.account, CODE = fresh.code, REDIRECT = cli.redirect_text(waiting),
       SIGNATURE = put_webhook(linked.account) }
   end)
   after_each(children.stop_all)
@@ -88,11 +78,10 @@ describe("the examples of ringlink --help #network #ownstore", function()
 
   it("go with the README's script, which runs", function()
     local text = section:match("```lua\n(.-)```")
-    local install = exchanged()
-    stage:run { "link", "--user", "7", input = redirect_of(install) }
+    local account = stage:linked(w)
     stage:write("readme.lua", text)
     local done = stage:run { "run", "readme.lua" }
-    assert.same({ 0, install.account .. "\t2\n", "" }, { done.status, done.out, done.err })
+    assert.same({ 0, account .. "\t2\n", "" }, { done.status, done.out, done.err })
   end)
 
   it("go with the README's config file, which is one", function()

@@ -23,22 +23,6 @@ describe("ringlink at a terminal #network #ownstore", function()
     cli.stop_all()
   end)
 
-  local function redirect_text(install)
-    return ("https://partner.example/link?nonce=%s&time=%s"):format(install.nonce, install.time)
-  end
-
-  local function exchanged()
-    local install = w:install()
-    assert.equal(0, stage:run({ "exchange", input = install.code }).status)
-    return install
-  end
-
-  local function linked()
-    local install = exchanged()
-    assert.equal(0, stage:run({ "link", "--user", "7", input = redirect_text(install) }).status)
-    return install.account
-  end
-
   -- The exit status of what ran last, and that what is typed shows again.
   local function status()
     asked = asked + 1
@@ -69,7 +53,7 @@ describe("ringlink at a terminal #network #ownstore", function()
   end)
 
   it("obeys nothing that a name, an answer or a script holds: what would is shown", function()
-    local account = linked()
+    local account = stage:linked(w)
     stage:write("hostile.lua", [[
       local client, _, progress = ...
       client.log("error", "said\27]0;title\7", { name = "\194\155Z" })
@@ -83,7 +67,7 @@ describe("ringlink at a terminal #network #ownstore", function()
   end)
 
   it("asks for all that a link needs, of which the nonce does not show", function()
-    local install = exchanged()
+    local install = stage:exchanged(w)
     screen:line("ringlink link")
     screen:wait_for("nonce %(not shown%):\n$")
     screen:paste(install.nonce)
@@ -130,7 +114,7 @@ describe("ringlink at a terminal #network #ownstore", function()
   end)
 
   it("asks before it forgets", function()
-    local account = linked()
+    local account = stage:linked(w)
     screen:line("ringlink forget " .. account)
     screen:wait_for("Forget .* for good%? %(yes/no%)\n$")
     screen:line("no")
@@ -144,7 +128,7 @@ describe("ringlink at a terminal #network #ownstore", function()
   end)
 
   it("shows a line while it works, which goes away", function()
-    local account = linked()
+    local account = stage:linked(w)
     w:fault { call = "refresh", delay_ms = 1500 }
     screen:line("ringlink refresh --force " .. account)
     screen:wait_for("\nrefreshing %.%.%.\n$")
@@ -162,7 +146,7 @@ describe("ringlink at a terminal #network #ownstore", function()
   end)
 
   it("shows no line when asked not to", function()
-    local account = linked()
+    local account = stage:linked(w)
     screen:line("ringlink --quiet refresh --force " .. account)
     screen:wait_for("fresh until")
     assert.is_nil(screen:written("fresh until"):find("refreshing", 1, true))
@@ -173,8 +157,8 @@ describe("ringlink at a terminal #network #ownstore", function()
 
   describe("interrupted", function()
     it("while Ring confirms a link, has stored what Ring did; the next run goes on", function()
-      local install = exchanged()
-      stage:write("redirect.txt", redirect_text(install))
+      local install = stage:exchanged(w)
+      stage:write("redirect.txt", cli.redirect_text(install))
       w:fault { call = "confirm", delay_ms = 700, after = true }
       screen:line("ringlink link --user 7 --input redirect.txt")
       wait_for_call("confirm", true)
@@ -202,7 +186,7 @@ describe("ringlink at a terminal #network #ownstore", function()
     end)
 
     it("while Ring refreshes tokens, has the new ones", function()
-      local account = linked()
+      local account = stage:linked(w)
       w:fault { call = "refresh", delay_ms = 700, after = true }
       screen:line("ringlink refresh --force " .. account)
       wait_for_call("refresh", true)
@@ -215,13 +199,13 @@ describe("ringlink at a terminal #network #ownstore", function()
     end)
 
     it("while work takes a link on, leaves it to the next run", function()
-      local install = exchanged()
+      local install = stage:exchanged(w)
       stage:write("die.lua", "local client = ...\n"
         .. "client:on('configure', function() os.execute('kill -9 $PPID') end)\n")
       stage:write("slow.lua", "local client = ...\nclient:on('configure', function() "
         .. "io.stderr:write('configuring\\n') require('ringlink').sleep(600) end)\n")
       stage:set { RINGLINK_DEADLINE_MS = "300" }
-      stage:run { "link", "--user", "7", "--hooks", "die.lua", input = redirect_text(install) }
+      stage:run { "link", "--user", "7", "--hooks", "die.lua", input = cli.redirect_text(install) }
       screen:line("while ringlink work --hooks slow.lua; do :; done")
       screen:wait_for("configuring\n")
       screen:key("C-c")

@@ -101,9 +101,8 @@ describe("the search for planted secrets", function()
 
   -- A command run in `directory`, with our modules.
   local function run_there(command)
-    local root = shell.run("pwd"):gsub("%s+$", "")
     local pipe = assert(io.popen(("cd %s && LUA_PATH='%s' LUA_CPATH='%s' %s %s/spec/support/%s 2>&1"):format(directory,
-      package.path, package.cpath, children.interpreter(), root, command)))
+      package.path, package.cpath, children.interpreter(), shell.here(), command)))
     local said = pipe:read("*a")
     pipe:close()
     return said
@@ -118,8 +117,7 @@ describe("the search for planted secrets", function()
         shell.remove_directory(directory)
       end)
     ]])
-    local root = shell.run("pwd"):gsub("%s+$", "")
-    local said = run_there("busted.lua -o " .. root .. "/spec/support/tap.lua bad_spec.lua")
+    local said = run_there("busted.lua -o " .. shell.here() .. "/spec/support/tap.lua bad_spec.lua")
     assert.truthy(said:find("ok 1 - removes a directory", 1, true), said)
     assert.truthy(said:find("not ok 2 - no planted secret in 1 files", 1, true), said)
     assert.truthy(said:find("# a client secret in /[^\n]*/access.log\n1..2\n"), said)

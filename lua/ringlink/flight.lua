@@ -54,12 +54,29 @@ end
 
 -- Leases --------------------------------------------------------------------------------------
 
-local function ttl_ms(client)
+--- How long a lease is taken for.
+---@param client ringlink.Client
+---@return integer
+function M.lease_ms(client)
   return LEASE_DEADLINES * client.options.deadline_ms + LEASE_MARGIN_MS
 end
 
+--- Waits before the next try to take a lease that another process has.
+---@param client ringlink.Client
+---@param remaining_ms integer until it runs out
+function M.await_lease(client, remaining_ms)
+  client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
+end
+
+--- Gives a lease back; when the store fails, it runs out by itself.
+---@param client ringlink.Client
+---@param key string
+function M.give_lease_back(client, key)
+  pcall(client.store.release, client.store, key, client:owner())
+end
+
 local function lease(client, flight)
-  local taken, remaining_ms = client.store:lease(flight.key, client:owner(), ttl_ms(client))
+  local taken, remaining_ms = client.store:lease(flight.key, client:owner(), M.lease_ms(client))
   if taken then flight.leased_ms = client.clock.monotonic_ms() end
   return taken, remaining_ms
 end
@@ -70,7 +87,7 @@ local function prolong(client, flight)
   local age_ms = flight.leased_ms and client.clock.monotonic_ms() - flight.leased_ms or 0
   if age_ms >= LEASE_NEW_MS then
     local refused = errors.catch(lease, client, flight) == false
-    flight.lost = flight.lost or refused or age_ms > ttl_ms(client)
+    flight.lost = flight.lost or refused or age_ms > M.lease_ms(client)
   end
   for _, outer in ipairs(flight.waiting or {}) do prolong(client, outer) end
 end
@@ -88,7 +105,7 @@ local function take_lease(client, flight)
   while true do
     local taken, remaining_ms = try_lease(client, flight)
     if taken or not flight.patient then return taken end
-    client.clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
+    M.await_lease(client, remaining_ms)
     prolong(client, flight)
   end
 end
@@ -164,7 +181,7 @@ local function body(client, flight, fn, ...)
     if not take_lease(client, flight) then return keep(errors.fail("in_progress")) end
     local ok, failure = pcall(function(...) keep(fn(client, flight.notes, ...)) end, ...)
     if not ok and failure == flight.ending then ok = keep(nil, failure) end
-    pcall(client.store.release, client.store, flight.key, client:owner())   -- else it runs out by itself
+    M.give_lease_back(client, flight.key)
     if not ok then error(failure, 0) end
   end
   local ok, failure = pcall(section, ...)

@@ -140,18 +140,14 @@ local function decode_json(call, result)
   if call.accept or kind:find("json", 1, true) then result.json = json.decode(result.body) end
 end
 
-local function is_success(result)
-  return result.status ~= nil and result.status >= 200 and result.status < 300
-end
-
 -- An answer of 200 that cannot be read was lost as surely as one that never came.
 local function unreadable(call, result)
-  return is_success(result) and call.accept and not call.accept(result)
+  return sinks.is_success(result) and call.accept and not call.accept(result)
 end
 
 -- A success is not repeated: nothing has to be left to chance.
 local function chance(client, result)
-  return is_success(result) and not result.error and 0 or client:random_unit()
+  return sinks.is_success(result) and not result.error and 0 or client:random_unit()
 end
 
 local function decide(client, call, result, state)

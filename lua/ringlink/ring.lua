@@ -7,6 +7,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local http = require "ringlink.http"
 local json = require "ringlink.json"
+local sinks = require "ringlink.sink"
 local url = require "ringlink.url"
 
 local M = {}
@@ -73,10 +74,6 @@ function M.is_doubtful(status)
   return status ~= nil and (status >= 500 or status == 429 or status == 408)
 end
 
-local function is_ok(response)
-  return response.status >= 200 and response.status < 300
-end
-
 local function has_json_table(response)
   return type(response.json) == "table"
 end
@@ -140,7 +137,7 @@ function M.token(client, form, spec)
     local response, problem = token_call(client, form, secret, spec)
     err = problem
     if not response then break end
-    if is_ok(response) then return read_tokens(client, response) end
+    if sinks.is_success(response) then return read_tokens(client, response) end
     maybe = maybe or response.maybe_before or M.is_doubtful(response.status)
     err = M.error(response, spec.stage, true)
     if err.title ~= "invalid_client" then break end
@@ -164,7 +161,7 @@ end
 local function ask(client, access, call)
   local response, err = api_call(client, access, call)
   if not response then return nil, err end
-  if not is_ok(response) then return nil, M.error(response, call.stage) end
+  if not sinks.is_success(response) then return nil, M.error(response, call.stage) end
   return response
 end
 

@@ -12,6 +12,13 @@ local flight = require "ringlink.flight"
 
 local M = {}
 
+--- Whether an answer's status is a 2xx.
+---@param answer { status: integer? } none when no answer came
+---@return boolean
+function M.is_success(answer)
+  return answer.status ~= nil and answer.status >= 200 and answer.status < 300
+end
+
 --- What the transport is told about it.
 ---@param sink string|function|nil
 ---@param stall_ms integer how long the answer may stand still
@@ -69,10 +76,6 @@ local function next_part(client, transport, ticket)
   return cut_off { detail = "the transport was closed" }
 end
 
-local function is_good(result)
-  return not result.error and result.status >= 200 and result.status < 300
-end
-
 local function whole(first, bytes)
   first.body, first.more, first.written = "", nil, bytes
   return first
@@ -80,7 +83,7 @@ end
 
 local function pour(client, transport, ticket, sink)
   local first = client.runtime.await(transport, ticket)
-  if not is_good(first) then return first end
+  if first.error or not M.is_success(first) then return first end
   local part, bytes = first, 0
   while true do
     local refused = part.body ~= "" and refusal(sink, part.body)

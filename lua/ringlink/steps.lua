@@ -257,25 +257,20 @@ end
 
 -- One process at a time -------------------------------------------------------------------------
 
-local LEASE_DEADLINES = 2
-local LEASE_MARGIN_MS = 15000
-local LEASE_POLL_S = 0.25
-
 -- Whoever waits for another process does so for as long as one operation lasts.
 local function take_lease(client, name, is_patient)
-  local options, clock = client.options, client.clock
-  local give_up_ms = clock.monotonic_ms() + (is_patient and options.deadline_ms or 0)
+  local clock = client.clock
+  local give_up_ms = clock.monotonic_ms() + (is_patient and client.options.deadline_ms or 0)
   while true do
-    local taken, remaining_ms = client.store:lease(name, client:owner(),
-      LEASE_DEADLINES * options.deadline_ms + LEASE_MARGIN_MS)
+    local taken, remaining_ms = client.store:lease(name, client:owner(), flight.lease_ms(client))
     if taken then return true end
     if clock.monotonic_ms() >= give_up_ms then return false, math.max(math.ceil((remaining_ms or 0) / 1000), 1) end
-    clock.sleep(math.min(LEASE_POLL_S, math.max(remaining_ms, 1) / 1000))
+    flight.await_lease(client, remaining_ms)
   end
 end
 
 local function give_lease_back(client, name, ok, ...)
-  pcall(client.store.release, client.store, name, client:owner())     -- else it runs out by itself
+  flight.give_lease_back(client, name)
   if not ok then error((...), 0) end
   return ...
 end

@@ -3,10 +3,12 @@
 --   local stage = cli.stage { RINGLINK_STORE = "memory" }
 --   local done = stage:run { "accounts", "--json", input = "..." }    --> { status, out, err }
 --   local line = stage:shell('printf %s "$CODE" | ringlink exchange')
+--   local account, install = stage:linked(w, "7")                     -- w: a support.world, by cli.settings(w)
 --   cli.stop_all()
 --
 -- Secrets reach it by the file `environment` or by standard input; no command line holds one.
 
+local assert = require "luassert"
 local children = require "support.child"
 local json = require "ringlink.json"
 local planted = require "support.planted"
@@ -27,18 +29,14 @@ LUA_PATH=%s LUA_CPATH=%s exec %s %s/lua/ringlink/cli/ringlink.lua "$@"
 -- What whoever runs the specs has set is nothing to the command.
 local FRESH = [[unset XDG_CONFIG_HOME $(env | sed -n 's/^\(RING\(LINK\)\{0,1\}_[A-Z_]*\)=.*/\1/p' | grep -v _LUA)]]
 
-local function working_copy()
-  return (shell.run("pwd"):gsub("%s+$", ""))
-end
-
 --- A new directory with `ringlink` on its PATH.
 ---@param environment table<string, string>
 function M.stage(environment)
-  local self = setmetatable({ directory = shell.make_directory(), environment = {}, here = working_copy() }, Stage)
+  local self = setmetatable({ directory = shell.make_directory(), environment = {} }, Stage)
   stages[#stages + 1] = self
   shell.run("mkdir " .. self.directory .. "/bin")
   self:write("bin/ringlink", WRAPPER:format(shell.quote(package.path), shell.quote(package.cpath),
-    children.interpreter(), self.here))
+    children.interpreter(), shell.here()))
   shell.run("chmod +x " .. self.directory .. "/bin/ringlink")
   self:set(environment)
   return self
@@ -118,6 +116,31 @@ function Stage:json(words)
     done.values[#done.values + 1] = assert(json.decode(line), "no JSON: " .. line)
   end
   return done
+end
+
+--- An account that has been exchanged; its install.
+---@param w table a support.world
+function Stage:exchanged(w)
+  local install = w:install()
+  local done = self:run { "exchange", input = install.code }
+  assert.equal(0, done.status, done.said)
+  return install
+end
+
+--- The address that an install's user comes back with.
+function M.redirect_text(install)
+  return ("https://partner.example/link?nonce=%s&time=%s"):format(install.nonce, install.time)
+end
+
+--- An account whose link is completed; and its install.
+---@param w table a support.world
+---@param user string? 7, if not given
+function Stage:linked(w, user)
+  local install = self:exchanged(w)
+  local done = self:run { "link", "--user", user or "7", "--identifier", "user@partner.example.com",
+    input = M.redirect_text(install) }
+  assert.equal(0, done.status, done.said)
+  return install.account, install
 end
 
 --- Starts a line that is one command in the background: a child as support.child has them.

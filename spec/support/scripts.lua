@@ -11,7 +11,7 @@ local M = {}
 local Earlier = {}
 Earlier.__index = Earlier
 
-local HERE = shell.run("pwd"):gsub("%s+$", "")
+local HERE = shell.here()
 
 --- The words of `ringlink run SCRIPT ...`.
 ---@param name string

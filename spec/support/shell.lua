@@ -22,6 +22,11 @@ function M.succeeds(command)
   return good == true or good == 0
 end
 
+--- The directory that this process works in: the working copy's root, for the specs.
+function M.here()
+  return (M.run("pwd"):gsub("%s+$", ""))
+end
+
 --- A new directory for temporary files, among the others or in `parent`.
 function M.make_directory(parent)
   local command = parent and "mktemp -d " .. M.quote(parent .. "/tmp.XXXXXXXXXX") or "mktemp -d"

@@ -5,6 +5,8 @@
 -- Ring answers.
 -- Invariants: every ticket is told its last once: by an answer, by its time-out, or when it is closed.
 
+local sinks = require "ringlink.sink"
+
 local M = {}
 
 local LATENCY_MS = 1
@@ -131,7 +133,7 @@ local function answer(self, call, reply)
   if not self.calls[call.ticket] then return end
   if not reply then return fail(self, call, "network", "the connection ended without an answer") end
   local request, body = call.request, body_of(call, reply)
-  local pours = request.stall_ms and reply.status >= 200 and reply.status < 300
+  local pours = request.stall_ms and sinks.is_success(reply)
   if not pours then return into_memory(self, call, reply, body) end
   if request.sink_path then return into_file(self, call, reply, body) end
   into_function(self, call, reply, body)
