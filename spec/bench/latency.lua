@@ -5,11 +5,13 @@
 --- it was due: with the worker idle, with the links in another nginx on this machine (what the machine
 --- makes of it), and with the links in the probed worker itself. Links come evenly, so many that 500 are
 --- under way as soon as the first ones end; only from then on the probe counts. The prober is a process
---- with the highest priority it may have; the sandbox and the crowd, which would be other machines, have
---- a low one. Nothing is pinned to a core: threads of the worker's own must compete with it as they do.
+--- with the highest priority it may have; the sandbox and the crowd, which would be other machines, give
+--- way. Nothing is pinned to a core: threads of the worker's own must compete with it as they do. A first
+--- round is not counted: code is compiled then.
 
 local cjson = require "cjson"
 local load = require "bench.load"
+local other_machine = require "bench.other_machine"
 local pairs_of = require "bench.pair"
 local places = require "ringlink.sandbox.places"
 local resty_server = require "support.resty_server"
@@ -182,12 +184,6 @@ local function tell_memory(report, rounds)
   end
 end
 
--- Linux may share the processors out among sessions first.
-local function give_way(pid)
-  shell.run(("renice -n %d -p %d"):format(LOW, pid))
-  shell.run(("test ! -w /proc/%d/autogroup || echo %d >/proc/%d/autogroup"):format(pid, LOW, pid))
-end
-
 -- What is measured -------------------------------------------------------------------------------
 
 local function round(bench)
@@ -199,6 +195,7 @@ end
 
 local function measure(report, bench)
   local rounds = {}
+  round(bench)
   for i = 1, bench.rounds do
     rounds[i] = round(bench)
     local function p99(which) return 1000 * load.percentile(rounds[i][which].probes, 0.99) end
@@ -216,7 +213,7 @@ function M.run(report, settings)
   local bench = { w = w, directory = settings.directory, in_flight = settings.in_flight or IN_FLIGHT,
     delay_ms = settings.delay_ms or DELAY_MS, rounds = settings.rounds or ROUNDS }
   bench.link_s = ANSWERS * bench.delay_ms / 1000
-  give_way(w.ring.pid)
+  other_machine.give_way { w.ring.pid }
   bench.here, bench.there = start_site(w.ring), start_site(w.ring)
   local ok, problem = pcall(measure, report, bench)
   bench.here.server:stop()

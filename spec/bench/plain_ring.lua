@@ -1,5 +1,5 @@
 --- Ring as an nginx that knows its answers by heart: nothing is checked, kept or computed, so that what
---- is measured is the clients.
+--- is measured is the clients; it would be another machine, and gives way to them.
 ---
 ---   local ring = plain_ring.start()
 ---   print(ring.url["1.1"], ring.url["2"], ring.ca_file)
@@ -9,6 +9,7 @@
 
 local certificates = require "support.certificates"
 local nginx_host = require "support.nginx_host"
+local other_machine = require "bench.other_machine"
 local places = require "ringlink.sandbox.places"
 local shell = require "support.shell"
 
@@ -59,6 +60,7 @@ function M.start()
     self.url[version] = "https://127.0.0.1:" .. port
   end
   self.host = nginx_host.start { http = table.concat(http) }
+  other_machine.give_way(self.host:workers())
   return self
 end
 

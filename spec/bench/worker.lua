@@ -4,8 +4,8 @@
 ---   worker:ask("calls", { who = "ringlink", version = "2", concurrent = 64, count = 1000 }).took_s
 ---   worker:stop()
 ---
---- backend.lua says what can be asked for. Nothing is bound to a processor: nginx's worker, ringlink's
---- threads in it and Ring share those that there are, as they would elsewhere.
+--- backend.lua says what can be asked for. Nothing is bound to a processor: nginx's worker and ringlink's
+--- threads in it share those that there are, as they would elsewhere; Ring takes what they leave.
 
 local nginx_host = require "support.nginx_host"
 local plain_ring = require "bench.plain_ring"
