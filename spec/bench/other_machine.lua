@@ -1,25 +1,16 @@
---- What stands for another machine: it takes only the time that those who are measured leave.
+--- What stands for another machine: it has its share of the processors, but takes none from whoever runs.
 ---
---- Ring would run elsewhere. Here it would take the processor from a worker with each request that it is
---- sent, and the more from one that has several threads.
+--- Ring would be elsewhere. Here each request would wake it on a processor that a worker is using, and the
+--- more often the more threads a worker has.
 
 local shell = require "support.shell"
 
 local M = {}
 
-local LEAST = 19                       -- nice value
-
--- Linux may share the processors out among sessions first.
-local SCRIPT = [[
-for pid in %s; do
-  chrt --idle --pid 0 $pid
-  test ! -w /proc/$pid/autogroup || echo %d >/proc/$pid/autogroup
-done]]
-
---- Has processes give way, from now on.
+--- Has processes be such, from now on.
 ---@param pids (string|integer)[]
 function M.give_way(pids)
-  shell.run(SCRIPT:format(table.concat(pids, " "), LEAST))
+  for _, pid in ipairs(pids) do shell.run(("chrt --batch --pid 0 %d"):format(pid)) end
 end
 
 return M
