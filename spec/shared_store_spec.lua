@@ -111,10 +111,12 @@ describe("two clients over one store #network", function()
       local users = { [one] = "user-1", [two] = "user-2" }
       w:fault { call = "confirm", delay_ms = 30 }
       local first, second = both(function(client) return client:link(w.redirect_of(install, users[client])) end)
-      completed(first)
-      assert.equal("already_linked", second[2].code)
+      local winner, loser, user = first, second, "user-1"
+      if not first[1] then winner, loser, user = second, first, "user-2" end
+      completed(winner)
+      assert.equal("already_linked", loser[2].code)
       assert.equal(1, w:count("confirm"))
-      assert.equal("user-1", assert(one:account(install.account):info()).user)
+      assert.equal(user, assert(one:account(install.account):info()).user)
     end)
   end)
 
@@ -173,5 +175,21 @@ describe("two clients over one store #network", function()
     local first, second = both(function(client) return client:work() end)
     assert.equal(3, w:count("refresh"))
     assert.equal(0, first[1].refresh_failed + second[1].refresh_failed)
+  end)
+
+  it("refresh nothing again that the other one has refreshed since it was found due", function()
+    local linked = w:linked(one).account
+    w:pass_time(clock, 86400 * 1000)
+    local get, reads = two.store.get, 0
+    function two.store.get(store, key)
+      reads = reads + (key == linked.key and 1 or 0)
+      if reads == 2 then                             -- due at the first one
+        two.store.get = get
+        assert.equal(1, assert(one:work()).refreshed)
+      end
+      return get(store, key)
+    end
+    assert.equal(0, assert(two:work()).refresh_failed)
+    assert.equal(1, w:count("refresh"))
   end)
 end)

@@ -64,8 +64,12 @@ local function count_failure(report, err)
   return name == "refresh_failed"
 end
 
+-- Another process may have refreshed it since it was found due, which is enough.
 local function refresh(client, key, row, report)
-  local rotated, err = tokens.refresh(client, key)
+  local rotated
+  local now, err = grants.load(client, key)
+  if now and now.fingerprint ~= row.fingerprint then return end
+  if now then rotated, err = tokens.refresh(client, key, now) end
   if rotated then
     report.refreshed = report.refreshed + 1
   elseif count_failure(report, err) then
