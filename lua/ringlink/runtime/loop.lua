@@ -27,7 +27,7 @@ local unpack = table.unpack or unpack
 
 local SLICE_MS = 5             -- turn of each transport when several have work in flight
 local WAIT_MS_MAX = 60000
-local IN_FLIGHT_MAX = 512      -- of a transport: more than HTTP/2 carries at once
+local IN_FLIGHT_MAX = 512      -- of a transport: four connections of HTTP/2, with the usual 128 streams
 local TURNS_MAX = 8            -- that a job of the store is put off while tasks can go on
 
 local NOBODY = { done = true }
