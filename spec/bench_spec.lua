@@ -85,6 +85,7 @@ describe("the benchmarks #network", function()
       "2 answers of Ring, 0.1 s each" } do
       assert_lines(said, { "p50", "p99", "at most" }, baseline)
     end
+    assert_lines(said, { "p99, links in another nginx", "p99, links in the worker" }, "the same, no links anywhere")
     assert_lines(said, { "Lua, with the links", "the whole process, with the links" }, "after the last round")
     assert.truthy(tonumber(said:match("round 1: (%d+) links under way, %d+ calls before Ring at once")) > 0)
   end)

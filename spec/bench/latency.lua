@@ -6,7 +6,8 @@
 --- makes of it), and with the links in the probed worker itself. Links come evenly, so many that 500 are
 --- under way as soon as the first ones end; only from then on the probe counts. The prober is a process
 --- with the highest priority it may have; the sandbox and the crowd, which would be other machines, give
---- way. Nothing is pinned to a core: threads of the worker's own must compete with it as they do. A first
+--- way. A bystander, which only waits for instants, tells what any process of the machine goes through
+--- meanwhile. Nothing is pinned to a core: threads of the worker's own must compete with it as they do. A first
 --- round is not counted: code is compiled then.
 
 local cjson = require "cjson"
@@ -78,6 +79,12 @@ local function probe(bench, from_s, seconds)
     priority = FIRST }, load.steady("/other", from_s, seconds, PROBES_PER_S))
 end
 
+-- A process that has nothing to do with either, and nothing to do but to wait for instants.
+local function bystander(bench, from_s, seconds)
+  return load.start(bench.directory, "bystander", { port = 0, connections = 0 },
+    load.steady("-", from_s, seconds, PROBES_PER_S))
+end
+
 local function crowd(self, bench, installs)
   local plan = {}
   for i, install in ipairs(installs) do
@@ -119,19 +126,21 @@ local function under_load(bench, self)
   local installs = exchange(self, bench, 2 * bench.in_flight)
   bench.w:fault { call = "*", delay_ms = bench.delay_ms, count = "always" }
   local from_s = LEAD_S + bench.link_s
-  local run, prober = crowd(self, bench, installs), probe(bench, 0, from_s + bench.link_s)
-  local probes = load.between(load.finish(prober), from_s, from_s + bench.link_s)
+  local till_s = from_s + bench.link_s
+  local run, prober, other = crowd(self, bench, installs), probe(bench, 0, till_s), bystander(bench, 0, till_s)
+  local probes = load.between(load.finish(prober), from_s, till_s)
+  local bystanders = load.between(load.finish(other), from_s, till_s)
   local links, busy = split(load.finish(run))
   assert_all(links, "completed")
-  local result = { probes = probes, links = links, busy = busy, at_ring = at_ring(bench),
+  local result = { probes = probes, bystanders = bystanders, links = links, busy = busy, at_ring = at_ring(bench),
     open = load.open_at(links, from_s + bench.link_s / 2) }
   bench.w:reset()
   return result
 end
 
 local function idle(bench)
-  local run = probe(bench, LEAD_S, bench.link_s)
-  return { probes = (load.finish(run)) }
+  local run, other = probe(bench, LEAD_S, bench.link_s), bystander(bench, LEAD_S, bench.link_s)
+  return { probes = (load.finish(run)), bystanders = (load.finish(other)) }
 end
 
 -- The report ------------------------------------------------------------------------------------
@@ -155,6 +164,17 @@ local function tell_probes(report, rounds)
   for _, part in ipairs(PARTS) do
     report:line(part[1], here[part[1]], "s", alone[part[1]], "the same worker, idle")
     report:line(part[1], here[part[1]], "s", elsewhere[part[1]], "idle, the links in another nginx here")
+  end
+end
+
+local function tell_bystanders(report, rounds)
+  local alone = medians(rounds, "idle", "bystanders")
+  report:section("how late a process is that has nothing to do with either, and waits for instants")
+  for _, where in ipairs { { "elsewhere", "links in another nginx" }, { "here", "links in the worker" } } do
+    local late = medians(rounds, where[1], "bystanders")
+    for _, part in ipairs(PARTS) do
+      report:line(part[1] .. ", " .. where[2], late[part[1]], "s", alone[part[1]], "the same, no links anywhere")
+    end
   end
 end
 
@@ -203,6 +223,7 @@ local function measure(report, bench)
       bench.rounds, p99("idle"), p99("elsewhere"), p99("here")))
   end
   tell_probes(report, rounds)
+  tell_bystanders(report, rounds)
   tell_links(report, bench, rounds)
   tell_memory(report, rounds)
 end

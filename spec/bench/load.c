@@ -10,9 +10,10 @@
  * it. The last line is "open=N": how many were under way at once, at most.
  *
  * All connections are opened before the beginning and kept; a request whose time has come waits for
- * a free one. PRIORITY is a nice value: a prober must not be late itself. HTTP/1.1 on 127.0.0.1,
- * answers with Content-Length and a body of one line. One thread, no allocation after the plan was
- * read. Whatever fails ends it. */
+ * a free one. Without connections nothing is asked: each instant is noted when it was noticed,
+ * which tells how late a process that has nothing to do with a server is. PRIORITY is a nice value:
+ * a prober must not be late itself. HTTP/1.1 on 127.0.0.1, answers with Content-Length and a body
+ * of one line. One thread, no allocation after the plan was read. Whatever fails ends it. */
 #define _GNU_SOURCE
 
 #include <arpa/inet.h>
@@ -176,15 +177,32 @@ static void be_punctual(int priority) {
     (void)setpriority(PRIO_PROCESS, 0, priority);
 }
 
+/* ---- Without connections ---- */
+
+static void notice(const request *r) {
+    const int64_t at_us = begun_us + r->at_us;
+    const struct timespec at = {at_us / US_PER_S, (at_us % US_PER_S) * NS_PER_US};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
+    }
+    (void)printf("%ld %ld 0 noticed\n", r->at_us, now_us() - r->at_us);
+}
+
+static void notice_all(void) {
+    for (size_t i = 0; i < plan_count; i++)
+        notice(&plan[i]);
+    answered_count = plan_count;
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) die("usage", "load PORT CONNECTIONS PRIORITY <plan");
     const size_t count = strtoul(argv[2], NULL, 10);
-    if (count < 1 || count > CONNECTION_COUNT_MAX) die("connections", argv[2]);
+    if (count > CONNECTION_COUNT_MAX) die("connections", argv[2]);
     read_plan();
     while (connection_count < count)
         open_connection((uint16_t)strtoul(argv[1], NULL, 10));
     be_punctual((int)strtol(argv[3], NULL, 10));
     begun_us = now_us();
+    if (count == 0) notice_all();
     while (answered_count < plan_count)
         turn();
     (void)printf("open=%zu\n", open_count_most);
