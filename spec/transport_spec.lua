@@ -6,6 +6,8 @@ local core = require("ringlink.core")
 local raw_server = require("support.raw_server")
 local transfers = require("support.transfers")
 
+local HOST_COUNT = 8                   -- connections to one host, until it is known to speak HTTP/1.1 only
+
 local call, drive, open, results = transfers.call, transfers.drive, transfers.open, transfers.results
 
 describe("transport", function()
@@ -282,12 +284,12 @@ describe("transport", function()
     it("tell a time-out while waiting for a free connection", function()
       serve_silence()
       local t = open()
-      for i = 1, 4 do t:start(get("/" .. i)) end
-      drive(t, server, function() return #server.requests == 4 end)
-      local result = call(t, server, { method = "POST", url = server.url .. "/5", body = "", timeout_ms = 30 })
+      for i = 1, HOST_COUNT do t:start(get("/" .. i)) end
+      drive(t, server, function() return #server.requests == HOST_COUNT end)
+      local result = call(t, server, { method = "POST", url = server.url .. "/more", body = "", timeout_ms = 30 })
       assert.equal("timeout", result.error)
       assert.is_false(result.sent)
-      assert.equal(4, t:stats().in_flight)
+      assert.equal(HOST_COUNT, t:stats().in_flight)
     end)
 
     it("tell a handshake that broke off from a certificate that is wrong", function()
