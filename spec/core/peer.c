@@ -62,7 +62,7 @@ static void serve(peer *p, int at) {
 }
 
 static void go_on(peer *p, int at) {
-    if (p->left[at] == 0) return;
+    if (p->left[at] == 0 || p->holds) return;
     p->left[at]--;
     say(p->connections[at], PEER_ANSWER);
 }

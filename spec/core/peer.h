@@ -14,6 +14,7 @@ typedef struct peer {
     int connections[PEER_CONNECTIONS_MAX];
     bool silent; /* reads, and answers nothing */
     int pieces;  /* above 1: the answer is so many bodies long, of which each turn brings one */
+    bool holds;  /* the pieces after the first one */
     int left[PEER_CONNECTIONS_MAX];
     int requests;
     char url[64];

@@ -128,8 +128,10 @@ static const rlk_result *next_result(stage *s) {
 
 /* The first part, which is out from now on. */
 static int64_t take_part(stage *s) {
+    s->peer.holds = true;
     const int64_t ticket = get(s);
     const rlk_result *r = next_result(s);
+    s->peer.holds = false;
     assert_true(r->more);
     assert_int_equal(r->ticket, ticket);
     drop(s);
