@@ -5,7 +5,7 @@
 ---   worker:stop()
 ---
 --- backend.lua says what can be asked for. Nothing is bound to a processor: nginx's worker and ringlink's
---- threads in it share those that there are, as they would elsewhere; Ring takes what they leave.
+--- threads in it share those that there are, as they would elsewhere; Ring takes none from whoever runs.
 
 local nginx_host = require "support.nginx_host"
 local plain_ring = require "bench.plain_ring"
