@@ -19,12 +19,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -35,6 +34,7 @@ enum {
     PLAN_COUNT_MAX = 200000,
     PATH_BYTES = 200,
     TEXT_BYTES = 4096,
+    READY_COUNT_MAX = 64,
     US_PER_S = 1000000,
     NS_PER_US = 1000,
     SILENCE_S_MAX = 60
@@ -46,6 +46,8 @@ typedef struct request {
 } request;
 
 typedef struct connection {
+    int fd;
+    struct connection *next_free;
     const request *asked; /* NULL: free */
     size_t used;
     char text[TEXT_BYTES];
@@ -54,8 +56,9 @@ typedef struct connection {
 static request *plan;
 static size_t plan_count, asked_count, answered_count, open_count, open_count_most;
 static connection connections[CONNECTION_COUNT_MAX];
-static struct pollfd sockets[CONNECTION_COUNT_MAX];
 static size_t connection_count;
+static connection *first_free;
+static int watch_fd;
 static int64_t begun_us;
 
 static _Noreturn void die(const char *what, const char *why) {
@@ -82,33 +85,49 @@ static void read_plan(void) {
 
 /* ---- Connections ---- */
 
-static void open_connection(uint16_t port) {
+static void set_free(connection *c) {
+    c->asked = NULL;
+    c->next_free = first_free;
+    first_free = c;
+}
+
+static void open_connection(connection *c, uint16_t port) {
     const int on = 1;
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
         die("connect", strerror(errno));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    sockets[connection_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (epoll_ctl(watch_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) die("watch", strerror(errno));
+    set_free(c);
 }
 
-static void ask(size_t at, const request *r) {
+static void open_connections(uint16_t port) {
+    watch_fd = epoll_create1(0);
+    if (watch_fd < 0) die("watch", strerror(errno));
+    for (size_t at = 0; at < connection_count; at++)
+        open_connection(&connections[at], port);
+}
+
+static void ask(connection *c, const request *r) {
     char text[PATH_BYTES + 64];
-    connections[at].asked = r;
-    connections[at].used = 0;
+    c->asked = r;
+    c->used = 0;
     if (++open_count > open_count_most) open_count_most = open_count;
     const int len =
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", r->path);
-    if (send(sockets[at].fd, text, (size_t)len, MSG_NOSIGNAL) != len) die("send", strerror(errno));
+    if (send(c->fd, text, (size_t)len, MSG_NOSIGNAL) != len) die("send", strerror(errno));
 }
 
 /* Asks what is due, as far as connections are free. */
 static void ask_all_due(void) {
     const int64_t now = now_us();
-    for (size_t at = 0; at < connection_count; at++) {
-        if (asked_count == plan_count || plan[asked_count].at_us > now) return;
-        if (connections[at].asked == NULL) ask(at, &plan[asked_count++]);
+    while (first_free != NULL && asked_count < plan_count && plan[asked_count].at_us <= now) {
+        connection *c = first_free;
+        first_free = c->next_free;
+        ask(c, &plan[asked_count++]);
     }
 }
 
@@ -130,14 +149,13 @@ static void note(connection *c, const char *body) {
     const long status = strtol(c->text + strlen("HTTP/1.1 "), NULL, 10);
     (void)printf("%ld %ld %ld %.*s\n", c->asked->at_us, now_us() - c->asked->at_us, status,
                  (int)strcspn(body, "\r\n"), body);
-    c->asked = NULL;
+    set_free(c);
     answered_count++;
     open_count--;
 }
 
-static void hear(size_t at) {
-    connection *c = &connections[at];
-    const ssize_t got = recv(sockets[at].fd, c->text + c->used, sizeof c->text - 1 - c->used, 0);
+static void hear(connection *c) {
+    const ssize_t got = recv(c->fd, c->text + c->used, sizeof c->text - 1 - c->used, 0);
     if (got <= 0 || c->asked == NULL) die("a connection", got < 0 ? strerror(errno) : "was closed");
     c->used += (size_t)got;
     c->text[c->used] = '\0';
@@ -147,13 +165,9 @@ static void hear(size_t at) {
 
 /* ---- The loop ---- */
 
-static bool has_free(void) {
-    return open_count < connection_count;
-}
-
 static struct timespec until_next(void) {
     struct timespec wait = {SILENCE_S_MAX, 0};
-    if (asked_count == plan_count || !has_free()) return wait;
+    if (asked_count == plan_count || first_free == NULL) return wait;
     int64_t us = plan[asked_count].at_us - now_us();
     if (us < 0) us = 0;
     wait.tv_sec = us / US_PER_S;
@@ -162,12 +176,13 @@ static struct timespec until_next(void) {
 }
 
 static void turn(void) {
+    struct epoll_event ready[READY_COUNT_MAX];
     const struct timespec wait = until_next();
-    const int ready = ppoll(sockets, connection_count, &wait, NULL);
-    if (ready < 0) die("poll", strerror(errno));
-    if (ready == 0 && wait.tv_sec == SILENCE_S_MAX) die("the server", "does not answer");
-    for (size_t at = 0; ready > 0 && at < connection_count; at++)
-        if (sockets[at].revents != 0) hear(at);
+    const int count = epoll_pwait2(watch_fd, ready, READY_COUNT_MAX, &wait, NULL);
+    if (count < 0) die("wait", strerror(errno));
+    if (count == 0 && wait.tv_sec == SILENCE_S_MAX) die("the server", "does not answer");
+    for (int i = 0; i < count; i++)
+        hear(ready[i].data.ptr);
     ask_all_due();
 }
 
@@ -195,14 +210,13 @@ static void notice_all(void) {
 
 int main(int argc, char **argv) {
     if (argc != 4) die("usage", "load PORT CONNECTIONS PRIORITY <plan");
-    const size_t count = strtoul(argv[2], NULL, 10);
-    if (count > CONNECTION_COUNT_MAX) die("connections", argv[2]);
+    connection_count = strtoul(argv[2], NULL, 10);
+    if (connection_count > CONNECTION_COUNT_MAX) die("connections", argv[2]);
     read_plan();
-    while (connection_count < count)
-        open_connection((uint16_t)strtoul(argv[1], NULL, 10));
+    open_connections((uint16_t)strtoul(argv[1], NULL, 10));
     be_punctual((int)strtol(argv[3], NULL, 10));
     begun_us = now_us();
-    if (count == 0) notice_all();
+    if (connection_count == 0) notice_all();
     while (answered_count < plan_count)
         turn();
     (void)printf("open=%zu\n", open_count_most);
