@@ -6,8 +6,7 @@ local core = require("ringlink.core")
 local raw_server = require("support.raw_server")
 local transfers = require("support.transfers")
 
-local HOST_COUNT = 8                   -- connections to one host, until it is known to speak HTTP/1.1 only
-
+local HOST_COUNT = transfers.HOST_COUNT
 local call, drive, open, results = transfers.call, transfers.drive, transfers.open, transfers.results
 
 describe("transport", function()
@@ -165,15 +164,15 @@ describe("transport", function()
     end)
 
     it("to a host that speaks 1.1 only become more than HTTP/2 would need", function()
-      local waiting = {}
+      local waiting, count = {}, HOST_COUNT + 8
       serve(raw_server.each_request(function(connection, request)
         if request.path == "/probe" then return connection:answer(200, "") end
         waiting[#waiting + 1] = connection
       end))
       local t, tickets = open(), {}
       call(t, server, get("/probe"))
-      for i = 1, 20 do tickets[i] = t:start(get("/" .. i)) end
-      drive(t, server, function() return #waiting == 20 end)
+      for i = 1, count do tickets[i] = t:start(get("/" .. i)) end
+      drive(t, server, function() return #waiting == count end)
       for _, connection in ipairs(waiting) do connection:answer(200, "ok") end
       results(t, server, tickets)
     end)
@@ -290,6 +289,18 @@ describe("transport", function()
       assert.equal("timeout", result.error)
       assert.is_false(result.sent)
       assert.equal(HOST_COUNT, t:stats().in_flight)
+    end)
+
+    it("tell each time-out by itself, whichever was started first", function()
+      serve_silence()
+      local t = open()
+      local patient = t:start(get("/patient"))
+      for i = 1, 2 do assert.equal("timeout", call(t, server, get("/" .. i, { timeout_ms = 30 })).error) end
+      local first, second = t:start(get("/3", { timeout_ms = 60 })), t:start(get("/4", { timeout_ms = 30 }))
+      local both = results(t, server, { first, second })
+      assert.equal("timeout", both[first].error)
+      assert.equal("timeout", both[second].error)
+      assert.is_true(t:cancel(patient))
     end)
 
     it("tell a handshake that broke off from a certificate that is wrong", function()

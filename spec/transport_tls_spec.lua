@@ -7,6 +7,7 @@ local shell = require("support.shell")
 local transfers = require("support.transfers")
 local web_server = require("support.web_server")
 
+local HOST_COUNT, STREAM_COUNT = transfers.HOST_COUNT, transfers.STREAM_COUNT
 local call, open, results = transfers.call, transfers.open, transfers.results
 
 local BLOCK = [[
@@ -69,16 +70,26 @@ describe("transport over TLS #network", function()
     assert.equal("1.1", get("h2", { ca_file = ca.file, http_version = "1.1" }).http)
   end)
 
-  it("shares one HTTP/2 connection, even before it is made", function()
+  local function post_at_once(count)
     local t, tickets = open({ ca_file = ca.file }), {}
-    for i = 1, 100 do
+    for i = 1, count do
       tickets[i] = t:start({ method = "POST", url = urls.h2 .. "/" .. i, body = ("x"):rep(i) })
     end
     for _, result in pairs(results(t, nil, tickets)) do
       assert.equal("POST ", result.body)
       assert.equal("2", result.http)
     end
-    assert.same({ started = 100, reused = 99, connections = 1, in_flight = 0 }, t:stats())
+    return t:stats()
+  end
+
+  it("shares one HTTP/2 connection, even before it is made", function()
+    assert.same({ started = STREAM_COUNT, reused = STREAM_COUNT - 1, connections = 1, in_flight = 0 },
+      post_at_once(STREAM_COUNT))
+  end)
+
+  it("spreads what one HTTP/2 connection should not carry alone over few", function()
+    local connections = post_at_once(2 * STREAM_COUNT).connections
+    assert.is_true(connections > 1 and connections <= HOST_COUNT, connections)
   end)
 
   it("keeps HTTP/1.1 connections", function()

@@ -7,7 +7,10 @@ local core = require("ringlink.core")
 local PATIENCE_MS = 60000
 local TURN_MS = 5
 
-local M = {}
+local M = {
+  HOST_COUNT = 16,                     -- connections to one host, until it is known to speak HTTP/1.1 only
+  STREAM_COUNT = 64,                   -- transfers that share a connection by HTTP/2, at most
+}
 
 local opened = {}
 

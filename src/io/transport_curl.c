@@ -1,6 +1,7 @@
-/* See transport_curl.h. A transfer is in exactly one of three lists: `flying` while the multi
- * handle has it, `done` from its end until it is dropped; and where a part of its answer is out, in
- * `done` until that is taken and then in `lent`, while the multi handle may have it still.
+/* See transport_curl.h. A transfer is in exactly one of four lists: while the multi handle has it
+ * in `flying`, or in `streaming` if its answer comes in parts or goes into a file; in `done` from
+ * its end until it is dropped; and where a part of its answer is out, in `done` until that is taken
+ * and then in `lent`, while the multi handle may have it still.
  *
  * libcurl is initialised by curl_global_init in every open, without a lock or a flag of ours:
  * since 7.84 it is thread-safe and counts itself. It is never undone: a resolver thread that was
@@ -32,6 +33,8 @@ struct rlk_transport {
     char *texts;
     size_t texts_bytes;
     rlk_transfer_list flying;
+    int64_t flying_until_ms; /* no deadline in `flying` is earlier: it is not searched before */
+    rlk_transfer_list streaming;
     rlk_transfer_list done;
     rlk_transfer_list lent;
     size_t open_count;                        /* launched and not landed */
@@ -63,6 +66,16 @@ static void move_to(rlk_transfer_list *list, rlk_transfer *x) {
     if (list->first == NULL) list->first = x;
     list->last = x;
     list->count++;
+}
+
+/* The deadline of one that streams moves with what comes. */
+static void fly(rlk_transport *t, rlk_transfer *x) {
+    if (x->stall_ms > 0) {
+        move_to(&t->streaming, x);
+    } else {
+        move_to(&t->flying, x);
+        t->flying_until_ms = rlk_ms_min(t->flying_until_ms, x->deadline_ms);
+    }
 }
 
 /* The configuration's copy: one block, wiped at the end, since a proxy's URL may hold a password.
@@ -159,6 +172,7 @@ rlk_err rlk_transport_open(rlk_transport **out, const rlk_alloc *alloc,
     if (t == NULL) return RLK_E_NO_MEMORY;
     t->alloc = *alloc;
     t->pid = getpid();
+    t->flying_until_ms = INT64_MAX;
     e = keep_config(t, config);
     if (e == RLK_OK) e = open_multi(t);
     if (e == RLK_OK) {
@@ -223,13 +237,18 @@ static void abort_list(rlk_transport *t, rlk_transfer_list *list, rlk_err error,
         abort_open(t, list->first, error, detail);
 }
 
+static void abort_flying(rlk_transport *t, rlk_err error, const char *detail) {
+    abort_list(t, &t->flying, error, detail);
+    abort_list(t, &t->streaming, error, detail);
+}
+
 /* Parts that wait to be taken are parts no more. */
 void rlk_transport_abort_all(rlk_transport *t) {
     for (rlk_transfer *x = t->done.first, *next; x != NULL; x = next) {
         next = x->next;
-        if (x->lent) move_to(&t->flying, x);
+        if (x->lent) fly(t, x);
     }
-    abort_list(t, &t->flying, RLK_E_CANCELLED, "the transport was closed");
+    abort_flying(t, RLK_E_CANCELLED, "the transport was closed");
     abort_list(t, &t->lent, RLK_E_CANCELLED, "the transport was closed");
 }
 
@@ -288,7 +307,7 @@ rlk_err rlk_transport_launch(rlk_transport *t, rlk_transfer *x, const char **det
         return RLK_E_NO_MEMORY;
     }
     if (rlk_transfer_has_parts(x)) widen(t);
-    move_to(&t->flying, x);
+    fly(t, x);
     t->open_count++;
     t->stats.started++;
     return RLK_OK;
@@ -334,7 +353,7 @@ static void collect(rlk_transport *t) {
 }
 
 static void hand_out_parts(rlk_transport *t) {
-    for (rlk_transfer *x = t->flying.first, *next; x != NULL; x = next) {
+    for (rlk_transfer *x = t->streaming.first, *next; x != NULL; x = next) {
         next = x->next;
         if (!rlk_transfer_has_part(x)) continue;
         rlk_transfer_lend(x);
@@ -342,21 +361,30 @@ static void hand_out_parts(rlk_transport *t) {
     }
 }
 
+/* Ends those whose time has passed; returns the earliest deadline of the others. */
+static int64_t expire_list(rlk_transport *t, rlk_transfer_list *list, int64_t now_ms) {
+    int64_t earliest_ms = INT64_MAX;
+    for (rlk_transfer *x = list->first, *next; x != NULL; x = next) {
+        next = x->next;
+        if (x->deadline_ms < now_ms) {
+            abort_open(t, x, RLK_E_TIMEOUT, "the time allowed has passed");
+        } else {
+            earliest_ms = rlk_ms_min(earliest_ms, x->deadline_ms);
+        }
+    }
+    return earliest_ms;
+}
+
 /* libcurl does not look at the time of a transfer that waits for a free connection, or for one in
  * the making, so deadlines are kept here as well. Returns the ms until the next one, at most
  * `most`. */
 static int64_t expire(rlk_transport *t, int64_t most) {
     const int64_t now_ms = rlk_clock_monotonic_ms();
-    for (rlk_transfer *x = t->flying.first, *next; x != NULL; x = next) {
-        next = x->next;
-        const int64_t left_ms = x->deadline_ms - now_ms;
-        if (left_ms < 0) {
-            abort_open(t, x, RLK_E_TIMEOUT, "the time allowed has passed");
-        } else {
-            most = rlk_ms_min(most, left_ms + 1); /* its last millisecond must have passed */
-        }
-    }
-    return most;
+    const int64_t stream_ms = expire_list(t, &t->streaming, now_ms);
+    if (t->flying_until_ms < now_ms) t->flying_until_ms = expire_list(t, &t->flying, now_ms);
+    const int64_t next_ms = rlk_ms_min(stream_ms, t->flying_until_ms);
+    /* the last millisecond of a deadline must have passed */
+    return next_ms - now_ms < most ? next_ms - now_ms + 1 : most;
 }
 
 static void end_all_later(rlk_transport *t, rlk_transfer_list *list, CURLcode code) {
@@ -368,7 +396,7 @@ static void end_all_later(rlk_transport *t, rlk_transfer_list *list, CURLcode co
 static void give_up(rlk_transport *t, CURLMcode code) {
     const bool starved = code == CURLM_OUT_OF_MEMORY;
     t->broken = true;
-    abort_list(t, &t->flying, starved ? RLK_E_NO_MEMORY : RLK_E_NETWORK, curl_multi_strerror(code));
+    abort_flying(t, starved ? RLK_E_NO_MEMORY : RLK_E_NETWORK, curl_multi_strerror(code));
     end_all_later(t, &t->lent, starved ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
     end_all_later(t, &t->done, starved ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
 }
@@ -428,7 +456,7 @@ static void unpause(rlk_transport *t, rlk_transfer *x) {
 
 void rlk_transport_take_back(rlk_transport *t, rlk_transfer *x) {
     rlk_transfer_take_back(x);
-    move_to(&t->flying, x);
+    fly(t, x);
     if (x->ended) {
         land_by(t, x, x->end_code);
     } else if (x->paused) {
@@ -451,6 +479,7 @@ bool rlk_transport_proceed(rlk_transport *t, int64_t ticket) {
 
 bool rlk_transport_cancel(rlk_transport *t, int64_t ticket) {
     rlk_transfer *x = find(&t->flying, ticket);
+    if (x == NULL) x = find(&t->streaming, ticket);
     if (x == NULL) x = find(&t->lent, ticket);
     if (x == NULL) x = find(&t->done, ticket);
     if (x == NULL || (x->in == &t->done && !x->lent)) return false;

@@ -35,9 +35,9 @@ enum {
     RLK_TRANSPORT_IN_FLIGHT_MAX = 4096, /* more transfers at once are refused: busy */
     RLK_TRANSPORT_EASY_COUNT_MAX = 16,  /* easy handles kept for the next transfers */
     RLK_TRANSPORT_CACHE_COUNT_MAX = 64, /* connections kept open */
-    RLK_TRANSPORT_HOST_COUNT_H2 = 8,    /* connections to one host: HTTP/2 shares them */
+    RLK_TRANSPORT_HOST_COUNT_H2 = 16,   /* connections to one host: HTTP/2 shares them */
     RLK_TRANSPORT_HOST_COUNT_H1 = 64,   /* connections to one host: HTTP/1.1 does not */
-    RLK_TRANSPORT_STREAM_COUNT = 1024,  /* of a connection; the server's own limit is mostly less */
+    RLK_TRANSPORT_STREAM_COUNT = 64,    /* of a connection: libcurl sees to all when one has news */
 
     RLK_TRANSPORT_URL_BYTES_MAX = 8192,
     RLK_TRANSPORT_LINE_BYTES_MAX = 32768, /* one request header */
