@@ -261,6 +261,7 @@ describe("a link that begins at the partner's #network", function()
       local account, err = client:authorized(query, pending)
       assert.is_nil(account)
       assert.same({ "exchange_refused", "invalid_grant" }, { err.code, err.title })
+      assert.truthy(err.message:find("begin again with authorize_url", 1, true), err.message)
       assert.is_nil(tostring(err):find(query.code, 1, true))
     end)
   end

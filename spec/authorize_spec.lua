@@ -82,6 +82,8 @@ describe("authorize_url", function()
       ["an address that only begins like this machine"] = { redirect_uri = "http://[::1].example.com/back" },
       ["a user that looks like this machine"] = { redirect_uri = "http://localhost@example.com/back" },
       ["a user and password that look like it"] = { redirect_uri = "http://localhost:80@example.com/back" },
+      ["an address that looks like a user"] = { redirect_uri = "http://127.0.0.1@example.com" },
+      ["a fragment of this machine's"] = { redirect_uri = "http://127.0.0.1:80#f" },
       ["a fragment"] = { redirect_uri = BACK .. "#here" }, ["a space"] = { redirect_uri = BACK .. " " },
       ["a number"] = { redirect_uri = 7 },
       ["no host"] = { redirect_uri = "https:///back" } }
@@ -100,7 +102,9 @@ describe("authorize_url", function()
 
   it("may lead back to this machine where http to it is allowed, and only there", function()
     assert(client:authorize_url { redirect_uri = "http://127.0.0.1:8080/back" })
-    assert(client:authorize_url { redirect_uri = "http://[::1]:8080/back" })
+    for _, uri in ipairs { "http://[::1]:8080/back", "http://localhost?x", "HTTP://LOCALHOST" } do
+      assert.equal(uri, select(2, assert(client:authorize_url { redirect_uri = uri })).redirect_uri)
+    end
     local strict = offline.client { allow_http_loopback = false, api_url = "https://127.0.0.1:1",
       oauth_url = "https://127.0.0.1:1" }
     offline.misuse(function() strict:authorize_url { redirect_uri = "http://127.0.0.1:8080/back" } end)

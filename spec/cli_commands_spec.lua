@@ -7,21 +7,11 @@ local core = require "ringlink.core"
 local json = require "ringlink.json"
 local planted = require "support.planted"
 local shell = require "support.shell"
-local world = require "support.world"
 
 describe("the command #network #ownstore", function()
   local w, stage
 
-  setup(function() w = world.start { limits = { per_s = false } } end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    stage = cli.stage(cli.settings(w))
-  end)
-  after_each(function()
-    children.stop_all()
-    cli.stop_all()
-  end)
+  cli.with_ring(function(ring, fresh) w, stage = ring, fresh end)
 
   local function fails(status, code, words)
     local done = stage:json(words)
@@ -57,7 +47,12 @@ describe("the command #network #ownstore", function()
     end)
 
     it("is refused with 1 by Ring, and with 2 for what is no code", function()
-      assert.equal("exchange", fails(1, "exchange_refused", { "exchange", input = "no-such-code" }).stage)
+      local words = { "exchange", input = "no-such-code" }
+      local first = fails(1, "exchange_refused", words)
+      assert.same({ "exchange", 400, "invalid_grant" }, { first.stage, first.status, first.title })
+      local second = fails(1, "exchange_refused", words)
+      assert.same({ "exchange", 400, "invalid_grant" }, { second.stage, second.status, second.title })
+      assert.equal(1, w:count("token"))
       fails(2, "invalid_request", { "exchange", input = "no code" })
       fails(2, "invalid_request", { "exchange", input = "" })
     end)
@@ -191,6 +186,8 @@ describe("the command #network #ownstore", function()
       stage:set { RINGLINK_MAX_ATTEMPTS = "1" }
       w:fault { call = "devices", status = 503 }
       assert.equal(503, fails(3, "ring_error", { "request", "GET", "/v1/devices", "--account", account }).status)
+      w:fault { call = "devices", status = 400 }
+      assert.equal(400, fails(1, "ring_error", { "request", "GET", "/v1/devices", "--account", account }).status)
       w:fault { call = "devices", drop = "before" }
       fails(3, "network", { "request", "GET", "/v1/devices", "--account", account })
     end)
@@ -381,10 +378,10 @@ print((pipe:read("*a"):gsub("%z", " ")))
       fails(5, "store_belongs_elsewhere", { "accounts" })
     end)
 
-    it("is 3 when nobody listens, or nobody can be trusted", function()
+    it("is 3 when nobody listens, and 2 when nobody can be trusted", function()
       local account = stage:linked(w)
       stage:set { RINGLINK_MAX_ATTEMPTS = "1", RINGLINK_CA_FILE = false }
-      fails(3, "tls", { "request", "GET", "/v1/devices", "--account", account })
+      fails(2, "tls", { "request", "GET", "/v1/devices", "--account", account })
       stage:set { RINGLINK_API_URL = "https://127.0.0.1:1", RINGLINK_OAUTH_URL = "https://127.0.0.1:1",
         RINGLINK_STORE = "sqlite:other.db" }
       fails(3, "connect", { "exchange", input = "a-code" })
@@ -393,7 +390,7 @@ print((pipe:read("*a"):gsub("%z", " ")))
 
   it("says what went wrong, and what to do, in a line without a secret", function()
     local done = stage:run { "exchange", input = "planted-code-0" }
-    assert.truthy(done.err:find("^ringlink: exchange_refused while exchange: .*: exchange codes at once[^\n]*\n$"),
+    assert.truthy(done.err:find("^ringlink: exchange_refused while exchange: .* app's; the user must [^\n]*\n$"),
       done.err)
     assert.is_nil(planted.find(done.said))
     assert.equal("", done.out)

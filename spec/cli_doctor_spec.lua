@@ -6,21 +6,11 @@ local json = require "ringlink.json"
 local planted = require "support.planted"
 local process = require "ringlink.sandbox.process"
 local shell = require "support.shell"
-local world = require "support.world"
 
 describe("the command #network #ownstore", function()
   local w, stage
 
-  setup(function() w = world.start { limits = { per_s = false } } end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    stage = cli.stage(cli.settings(w))
-  end)
-  after_each(function()
-    children.stop_all()
-    cli.stop_all()
-  end)
+  cli.with_ring(function(ring, fresh) w, stage = ring, fresh end)
 
   describe("doctor", function()
     local function findings(done)
@@ -63,7 +53,7 @@ describe("the command #network #ownstore", function()
         status = 5, check = "clock", says = "^3600 s behind Ring's$" },
       ["a clock that is ahead"] = { before = function() assert(w.ring:control("clock", { advance_ms = -20000 })) end,
         status = 0, level = "warn", check = "clock", says = "^[12]%d s ahead of Ring's$" },
-      ["a certificate that is not accepted"] = { set = { RINGLINK_CA_FILE = false }, status = 3, check = "tls",
+      ["a certificate that is not accepted"] = { set = { RINGLINK_CA_FILE = false }, status = 2, check = "tls",
         says = "^tls: the server's certificate was not accepted" },
       ["a name that leads nowhere"] = { set = { RINGLINK_API_URL = "https://unknown.invalid",
         RINGLINK_STORE = "sqlite:other.db" }, status = 3,

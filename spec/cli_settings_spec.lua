@@ -11,6 +11,7 @@ local output = require "ringlink.cli.output"
 local planted = require "support.planted"
 local shell = require "support.shell"
 local swapped = require "support.swapped"
+local waiting = require "ringlink.cli.waiting"
 
 local NONCE = "n0Nce" .. ("a"):rep(38)
 
@@ -83,6 +84,23 @@ describe("the exit status", function()
     assert.equal(3, exit.of(errors.new("refresh_failed")))
   end)
 
+  it("says that it may work later only of what may", function()
+    for code, lasting in pairs { tls = 2, ring_error = 1, bad_response = 1 } do
+      assert.equal(3, exit.of(errors.new(code, { retryable = true })), code)
+      assert.equal(lasting, exit.of(errors.new(code, { retryable = false })), code)
+    end
+    for _, entry in ipairs(errors.list) do
+      local err = errors.new(entry.code)
+      if not err.retryable then assert.not_equal(3, exit.of(err), entry.code) end
+    end
+  end)
+
+  it("of a lost answer to any of Ring's three one-time calls is that the user must link again", function()
+    for _, call in ipairs { "confirm", "exchange", "refresh" } do
+      assert.equal(4, exit.of(errors.new(call .. "_outcome_unknown")))
+    end
+  end)
+
   it("of whatever else is raised is this machine's, but for Ctrl-C", function()
     assert.equal(5, exit.of("a.lua:1: no"))
     assert.equal(5, exit.of({}))
@@ -118,6 +136,67 @@ describe("what is read", function()
       "sha256=" .. ("ab"):rep(32), ("a"):rep(43), NONCE .. "x" } do
       assert.is_false(input.looks_secret(word), word)
     end
+  end)
+end)
+
+describe("waiting for another process", function()
+  local TRY_MS = 250
+  local TEXT = "another process is at this link: waiting, %d s at most if it has died"
+  local now_ms, refused_for, client, shown
+
+  before_each(function()
+    now_ms, refused_for, shown = 0, {}, {}
+    client = { clock = { monotonic_ms = function() return now_ms end }, store = {
+      lease = function(_, key)
+        if refused_for[key] then return false, refused_for[key] - now_ms end
+        return true
+      end } }
+    waiting.watch(client, { progress = function(_, text) shown[#shown + 1] = text end,
+      clear = function() shown[#shown + 1] = "" end })
+  end)
+
+  local function try(key, count)
+    local answer
+    for _ = 1, count do
+      answer = { client.store:lease(key, "me", 1000) }
+      now_ms = now_ms + TRY_MS
+    end
+    return answer
+  end
+
+  it("is told after a moment, with how long it can last, until it is over", function()
+    refused_for.a = 135000
+    assert.same({ false, 134250 }, try("a", 4))
+    assert.same({}, shown)
+    try("a", 2)
+    assert.same({ TEXT:format(134), TEXT:format(134) }, shown)
+    refused_for.a = nil
+    assert.same({ true }, try("a", 1))
+    assert.equal("", shown[3])
+    try("a", 1)
+    assert.equal(3, #shown)
+  end)
+
+  it("is not told of what is free, of a short wait, or of refusals now and then", function()
+    try("a", 9)
+    refused_for.b = 5000
+    try("b", 4)
+    refused_for.b = nil
+    try("b", 1)
+    refused_for.c = 600000
+    for _ = 1, 9 do
+      try("c", 1)
+      now_ms = now_ms + 4 * TRY_MS
+    end
+    assert.same({}, shown)
+  end)
+
+  it("for one goes on when another link is free", function()
+    refused_for.a = 10000
+    try("a", 4)
+    try("b", 1)
+    try("a", 1)
+    assert.same({ TEXT:format(9) }, shown)
   end)
 end)
 
@@ -233,7 +312,8 @@ describe("the command, without a network,", function()
   end)
 
   it("refuses a config file that is not there, or says nonsense", function()
-    refuses("nowhere cannot be read: No such file", { "--config", "nowhere", "accounts" })
+    refuses("nowhere cannot be read: No such file or directory: name one", { "--config", "nowhere", "accounts" })
+    refuses("%. cannot be read: Is a directory: name one", { "--config", ".", "accounts" })
     stage:write("config", "timeout_ms = soon\n")
     refuses("timeout_ms must be a number %(config, line 1%)", { "--config", "config", "accounts" })
     stage:write("config", "allow_http_loopback = maybe\n")
@@ -251,6 +331,38 @@ describe("the command, without a network,", function()
     assert.equal(2, told.status)
     assert.same({ check = "client_secret", level = "fail", says = "is not set",
       cure = "set it: RING_CLIENT_SECRET, or client_secret in the config file" }, finding(told, "fail"))
+  end)
+
+  it("tells of a config file that cannot be read, first, and of nothing that only follows from it", function()
+    stage:set { RING_CLIENT_ID = false, RING_HMAC_KEY = false, RINGLINK_STORE = false }
+    stage:write("malformed", "client_id = app\nstore memory\n")
+    stage:write("open", "client_id = app\nhmac_key = a-key\n")
+    shell.run("chmod 644 " .. stage:path("open"))
+    for path, expected in pairs {
+      nowhere = { "cannot be read: No such file or directory", "name one that can be, by --config" },
+      malformed = { "line 2 is not `name = value`", "correct the config file" },
+      open = { "holds a secret and is open to others (mode 0644)", "chmod 600 open" },
+    } do
+      local done = doctor { "--config", path }
+      assert.equal(2, done.status)
+      assert.same({ check = "settings", level = "fail", says = path .. " " .. expected[1], cure = expected[2] },
+        done.findings[1])
+      table.remove(done.findings, 1)
+      assert.is_nil(finding(done, "fail"))
+      for _, name in ipairs { "client_id", "store", "store_key", "timeout_ms" } do
+        assert.same({ nil, "config file not read" }, { done.values[name], done.sources[name] })
+      end
+      assert.equal("environment RING_CLIENT_SECRET", done.sources.client_secret)
+    end
+  end)
+
+  it("tells a mistake in a setting once", function()
+    stage:set { RING_HMAC_KEY = "env:NOT_SET" }
+    local told = {}
+    for _, one in ipairs(doctor().findings) do
+      if one.level == "fail" then told[#told + 1] = one.check end
+    end
+    assert.same({ "hmac_key" }, told)
   end)
 
   it("wants a store key for a store that stays", function()

@@ -5,22 +5,14 @@ local children = require "support.child"
 local cli = require "support.cli"
 local planted = require "support.planted"
 local terminal = require "support.terminal"
-local world = require "support.world"
 
 describe("ringlink at a terminal #network #ownstore", function()
   local w, stage, screen
   local asked = 0
 
-  setup(function() w = world.start { limits = { per_s = false } } end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    stage = cli.stage(cli.settings(w))
+  cli.with_ring(function(ring, fresh)
+    w, stage = ring, fresh
     screen = terminal.open(stage)
-  end)
-  after_each(function()
-    terminal.close_all()
-    cli.stop_all()
   end)
 
   -- The exit status of what ran last, and that what is typed shows again.
@@ -134,6 +126,37 @@ describe("ringlink at a terminal #network #ownstore", function()
     screen:wait_for("\nrefreshing %.%.%.\n$")
     local shown = screen:wait_for("fresh until .*ready>\n$")
     assert.is_nil(shown:find("refreshing", 1, true))
+  end)
+
+  it("says what each column of a list is, and where nobody looks does not", function()
+    local account = stage:linked(w)
+    screen:line("clear; ringlink accounts")
+    local shown = screen:wait_for("ACCOUNT +STATE +USER +IDENTIFIER +LINKED %(UTC%) +REFRESHED %(UTC%)\n[^\n]+\n")
+    local header, row = shown:match("(ACCOUNT[^\n]*)\n([^\n]*)")
+    local INSTANT = "%d%d%d%d%-%d%d%-%d%d %d%d:%d%d"
+    for column, cell in pairs { ACCOUNT = account, STATE = "completed", USER = "7", IDENTIFIER = "u%*%*%*r@",
+      LINKED = INSTANT, REFRESHED = INSTANT } do
+      local at = header:find(column, 1, true)
+      assert.equal(at, row:find(cell, at), column)
+    end
+    screen:line("clear; ringlink accounts | cat")
+    assert.is_nil(screen:wait_for("completed.*ready>\n$"):find("ACCOUNT", 1, true))
+  end)
+
+  it("says that it waits for another process, which may have died, and for how long", function()
+    local account = stage:linked(w)
+    w:fault { call = "refresh", delay_ms = 600000 }
+    local other = stage:start("ringlink refresh --force " .. account)
+    wait_for_call("refresh")
+    other:signal("KILL")
+    assert.equal(128 + 9, (other:wait()))
+    screen:line("ringlink refresh --force " .. account)
+    local shown = screen:wait_for("\nanother process is at this link: waiting, %d+ s at most if it has died\n$")
+    local seconds = tonumber(shown:match("waiting, (%d+) s"))
+    assert.is_true(seconds <= 135 and seconds > 0)
+    screen:key("C-c")
+    screen:wait_for("ringlink: interrupted\n")
+    assert.equal(130, status())
   end)
 
   it("shows how long it waits, and ends at Ctrl-C", function()

@@ -128,6 +128,25 @@ describe("close #network", function()
     for _, row in ipairs(w:journal()) do assert.equal(200, row.status, row.call) end
   end)
 
+  it("does not wait for another process, which may have died", function()
+    client.store:lease("refresh/" .. assert(account:grant()).key, "another", 60000)
+    local asked, lease, err = false, client.store.lease, nil
+    client.store.lease = function(...)
+      asked = true
+      return lease(...)
+    end
+    ringlink.run(function()
+      ringlink.spawn(function()
+        local _
+        _, err = account:refresh { force = true }
+      end)
+      while not asked do ringlink.sleep(0.002) end
+      client:close()
+    end)
+    assert.equal("closed", err.code)
+    assert.equal(0, w:count("refresh"))
+  end)
+
   it("cancels a plain request that waits", function()
     w:fault { call = "devices", delay_ms = 5000 }
     local err

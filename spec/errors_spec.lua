@@ -113,6 +113,13 @@ describe("errors", function()
     end)
   end)
 
+  it("said puts status, title and detail in words, those that there are", function()
+    assert.equal("HTTP 400, invalid_grant, used", errors.said(400, "invalid_grant", "used"))
+    assert.equal("HTTP 404, Not Found", errors.said(404, "Not Found"))
+    assert.equal("HTTP 500, all of it", errors.said(500, nil, "all of it"))
+    assert.equal("HTTP 403", errors.said(403))
+  end)
+
   describe("scrub", function()
     it("leaves ordinary words alone", function()
       assert.equal("Invalid Nonce", errors.scrub("Invalid Nonce"))

@@ -56,11 +56,46 @@ describe("exchange #network", function()
     assert.equal("invalid_grant", err.title)
   end)
 
-  it("refuses a code Ring never gave, and says the same again without a call", function()
+  it("refuses a code Ring never gave, and says the same again without a call, wherever it is asked", function()
     local _, first = client:exchange("not-a-code")
+    assert.equal("Ring refused the authorization code (HTTP 400, invalid_grant, unknown code): the code was used "
+      .. "before, is over a minute old or another app's; the user must remove and reconnect the app in the Ring app",
+      first.message)
+    for _, other in ipairs { client, (w:client_beside(client)) } do
+      local _, second = other:exchange("not-a-code")
+      assert.same({ "exchange_refused", "exchange", 400, "invalid_grant" },
+        { second.code, second.stage, second.status, second.title })
+      assert.equal((first.message:gsub(", unknown code", "")), second.message)
+      assert.is_false(second.retryable)
+    end
+    assert.equal(1, w:count("token"))
+  end)
+
+  it("says of a code that an earlier version saw refused what that version kept", function()
+    local _, first = client:exchange("not-a-code")
+    local entry = client.store:find({ state = "failed" })[1]
+    local row, version = client.store:get(entry.key)
+    assert.equal("invalid_grant", row.failure_title)
+    row.failure_stage, row.failure_status, row.failure_title = nil, nil, nil
+    assert(client.store:put_if(entry.key, row, version))
     local _, second = client:exchange("not-a-code")
-    assert.equal("exchange_refused", first.code)
-    assert.equal("exchange_refused", second.code)
+    assert.same({ first.code, "exchange" }, { second.code, second.stage })
+    assert.is_nil(second.status)
+    assert.truthy(second.message:find("^Ring refused the authorization code: exchange codes at once"), second.message)
+  end)
+
+  it("says of a code that nobody could use in time that its time had passed, and says so again", function()
+    local install = w:install()
+    w:fault { call = "token", status = 401 }
+    assert.equal("invalid_client", select(2, client:exchange(install.code)).title)
+    w:pass_time(clock, 61000)
+    for _ = 1, 2 do
+      local _, err = client:exchange(install.code)
+      assert.same({ "exchange_refused", "exchange", false }, { err.code, err.stage, err.retryable })
+      assert.truthy(err.message:find("^Ring refused the authorization code %(the code's time had passed%): "
+        .. "exchange codes at once; check client_id and client_secret"), err.message)
+      assert.is_nil(err.status)
+    end
     assert.equal(1, w:count("token"))
   end)
 
@@ -198,10 +233,10 @@ describe("exchange #network", function()
     local install = w:install()
     w:fault { call = "me", status = 404 }
     local _, err = client:exchange(install.code)
-    assert.equal("not_found", err.code)
-    assert.equal(404, err.status)
+    assert.same({ "not_found", "identify", 404, "Not Found" }, { err.code, err.stage, err.status, err.title })
     local _, again = client:exchange(install.code)
-    assert.equal("not_found", again.code)
+    assert.same({ "not_found", "identify", 404, "Not Found" }, { again.code, again.stage, again.status, again.title })
+    assert.equal((err.message:gsub(", ordered by a fault", "")), again.message)
     assert.equal(1, w:count("me"))
   end)
 
@@ -209,9 +244,28 @@ describe("exchange #network", function()
     local install = w:install()
     w:fault { call = "me", body = "raw", raw = '{"data":{"type":"users","attributes":{}}}' }
     local _, err = client:exchange(install.code)
-    assert.equal("bad_response", err.code)
-    assert.equal("identify", err.stage)
+    assert.same({ "bad_response", "identify", 200 }, { err.code, err.stage, err.status })
+    assert.truthy(err.message:find("(HTTP 200, no data.id that is text)", 1, true), err.message)
     assert.equal(install.account, assert(client:exchange(install.code)).id)
     assert.equal(1, w:count("token"))
   end)
+
+  for said, fault in pairs {
+    ["no JSON but text/html"] = { body = "html" },
+    ["no JSON but text/plain"] = { body = "raw", raw = "short-secret", content_type = "text/plain" },
+    ["an empty body"] = { body = "empty" },
+    ["unusable JSON: null"] = { body = "raw", raw = "null" },
+    ["unusable JSON: neither an object nor an array"] = { body = "raw", raw = '"short-secret"' },
+    ["unusable JSON: Expected [%w ]+ at character %d+"] = { body = "raw", raw = '{"data":"short-secret' },
+  } do
+    it("says what is wrong with an answer of users/me that cannot be read: " .. said, function()
+      fault.call, fault.status = "me", fault.body == "raw" and 200 or nil
+      w:fault(fault)
+      local _, err = w:quick_client({ max_attempts = 1 }):exchange(w:install().code)
+      assert.same({ "bad_response", "identify", 200 }, { err.code, err.stage, err.status })
+      assert.truthy(err.message:find("^the answer could not be understood %(HTTP 200, " .. said .. "%): try again; "),
+        err.message)
+      assert.is_nil(tostring(err):find("short-secret", 1, true))
+    end)
+  end
 end)

@@ -227,6 +227,13 @@ describe("exchange in trouble #network", function()
     end
   end)
 
+  it("says what is wrong with tokens that cannot be read, without a piece of them", function()
+    w:fault { call = "token", status = 200, body = "raw", raw = '{"access_token":"short-secret', count = 2 }
+    local _, err = exchange()
+    assert.truthy(err.message:find("(HTTP 200, unusable JSON: Expected ", 1, true), err.message)
+    assert.is_nil(tostring(err):find("short-secret", 1, true))
+  end)
+
   it("tells that tokens may be lost when the local limit leaves no turn for the repeat", function()
     local slow, time = w:quick_client { rate_limit_per_s = 0.01 }
     w:fault { call = "token", drop = "after" }

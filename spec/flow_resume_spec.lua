@@ -73,6 +73,20 @@ describe("a flow #network", function()
       end)
   end
 
+  it("goes on in another also with a link that had no flow before", function()
+    has_line(run("plain", redirect()), "linked completed -")
+    local fresh = k.w:sign_in_again(install.account)
+    local child = start("stuck", "provision", install.code, fresh.nonce, fresh.time)
+    child:wait_for("stuck")
+    killing.kill(child)
+    k:pass_time(LEASE_MS)
+    has_line(run("work"), "resumed 1 refreshed 0")
+    assert.equal("configure (before_complete) (completed) check-plan provision provision warm-up"
+      .. " (before_complete) (completed) welcome", ran())
+    assert.same({ 2, 2, "completed" },
+      { k.w:count("confirm"), k.w:count("complete"), k.w:status(install.account) })
+  end)
+
   it("is left alone, and named, by a process that does not have it", function()
     local child = start("stuck", "provision", redirect())
     child:wait_for("stuck")
@@ -130,6 +144,18 @@ describe("a flow #network", function()
     has_line(run("complete", install.account), "linked completed -")
     assert.equal("check-plan provision configure warm-up (before_complete) (completed) welcome", ran())
     assert.equal("completed", k.w:status(install.account))
+  end)
+
+  it("goes on with what a step's work brought that went on elsewhere, told to another process", function()
+    has_line(run("later", "provision", redirect()), "linked awaiting provision")
+    days_pass(1)
+    for _, value in ipairs { "space-1", "space-2" } do         -- the news comes twice: the first one counts
+      local said = run("result", install.account, "provision", value)
+      has_line(said, "linked completed -")
+      has_line(said, "result provision space-1")
+      if value == "space-1" then has_line(said, "warm-up provision space-1") end
+    end
+    assert.equal("check-plan provision configure warm-up (before_complete) (completed) welcome", ran())
   end)
 
   it("is not needed for that: configure waits for days too", function()

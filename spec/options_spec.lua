@@ -219,9 +219,18 @@ describe("options", function()
       end)
     end
 
+    it("may name this machine in capitals, which become what the transport knows", function()
+      assert.equal("http://localhost:8080/Base", with("api_url", "HTTP://LocalHost:8080/Base/").api_url)
+      assert.equal("https://Ring.example", with("api_url", "https://Ring.example").api_url)
+    end)
+
     for _, url in ipairs({ "http://ring.example", "http://127.0.0.1.ring.example", "http://localhost.ring.example",
-      "ftp://127.0.0.1", "http://[::1].ring.example" }) do
+      "ftp://127.0.0.1", "http://[::1].ring.example", "http://localhost:x" }) do
       it("are never " .. url, function() refuses("oauth_url", url, "must begin with https://") end)
+    end
+
+    for _, url in ipairs({ "http://127.0.0.1@ring.example", "http://localhost?x", "http://127.0.0.1:80#f" }) do
+      it("are never " .. url .. " either", function() refuses("oauth_url", url, "without user, query or fragment") end)
     end
   end)
 

@@ -139,10 +139,14 @@ processes.over_each_store(function(kind, start)
 
     it("is a code that was refused", function()
       ring.on.token = answers.invalid_grant
+      local heard
+      two:on("failed", function(_, err) heard = err end)
       dies(one.exchange, one, "a-code")
       clock.advance(DEADLINE_MS)
       work(two)
       assert.same({ "two failed - exchange_refused" }, told)
+      assert.same({ "exchange", 400, "invalid_grant" }, { heard.stage, heard.status, heard.title })
+      assert.equal(heard.message, select(2, one:exchange("a-code")).message)
     end)
 
     it("is a user whom Ring does not know", function()

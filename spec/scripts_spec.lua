@@ -11,7 +11,6 @@ local scripts = require "support.scripts"
 local shell = require "support.shell"
 local swapped = require "support.swapped"
 local terminal = require "support.terminal"
-local world = require "support.world"
 
 local LONG_MS = 600000
 local DEADLINE_MS = "3000"           -- its leases last twice as long and 15 s
@@ -19,17 +18,8 @@ local DEADLINE_MS = "3000"           -- its leases last twice as long and 15 s
 describe("the ready script #network #ownstore", function()
   local w, stage, earlier
 
-  setup(function() w = world.start { limits = { per_s = false } } end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    stage = cli.stage(cli.settings(w))
-    earlier = scripts.earlier(w)
-  end)
-  after_each(function()
-    terminal.close_all()
-    children.stop_all()
-    cli.stop_all()
+  cli.with_ring(function(ring, fresh)
+    w, stage, earlier = ring, fresh, scripts.earlier(ring)
   end)
 
   local function run(name, words, input)

@@ -154,6 +154,18 @@ describe("update #network", function()
     assert.equal("completed", link.account:state())
   end)
 
+  it("says of any other 400 that repeating it does not help, and changes nothing", function()
+    w:fault { call = "update", status = 400, title = "Bad Request" }
+    local updated, err = client:update(link.account, { account_identifier = "new.name@partner.example.com" })
+    assert.is_nil(updated)
+    assert.same({ "ring_error", "update", 400, false }, { err.code, err.stage, err.status, err.retryable })
+    assert.truthy(err.message:find("^Ring answered with an error %(HTTP 400, Bad Request, ordered by a fault%): "
+      .. "the same again is answered the same: check what was sent"), err.message)
+    assert.is_nil(err.ambiguous)
+    assert.equal(1, w:count("update"))
+    assert.equal("completed", link.account:state())
+  end)
+
   it("agrees when the link is paused at Ring already", function()
     for _ = 1, 2 do
       assert.equal("awaiting", assert(client:update(link.account, { status = "awaiting" })).status)

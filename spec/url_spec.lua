@@ -28,6 +28,28 @@ describe("url", function()
     end)
   end)
 
+  describe("decode", function()
+    it("undoes the encoding of each byte, in digits of either case", function()
+      for byte = 0, 255 do
+        local char = string.char(byte)
+        assert.equal(char, url.decode(("%%%02X"):format(byte)))
+        assert.equal(char, url.decode(("%%%02x"):format(byte)))
+      end
+    end)
+
+    it("undoes it once, and leaves alone what is none", function()
+      assert.equal("%41 a+b", url.decode("%2541%20a+b"))
+      for _, text in ipairs({ "100%", "%", "%4", "%zz", "%4g", "%%", "%+41", "" }) do
+        assert.equal(text, url.decode(text))
+      end
+    end)
+
+    it("takes a plus for a space in a field, unless it is encoded", function()
+      assert.equal("a b+c +", url.decode_field("a+b%2Bc%20%2b"))
+      assert.equal(" %zz", url.decode_field("+%zz"))
+    end)
+  end)
+
   describe("form", function()
     it("joins encoded pairs in the order of their names", function()
       assert.equal("a=1&b%26=x%3Dy&c=", url.form({ c = "", ["b&"] = "x=y", a = 1 }))
@@ -72,6 +94,47 @@ describe("url", function()
     it("is nothing for what is no absolute URL", function()
       for _, text in ipairs({ "", "/v1/devices", "//host/x", "https://", "https:///x", "mailto:a@b" }) do
         assert.is_nil(url.origin(text), text)
+      end
+    end)
+  end)
+
+  describe("http to this machine", function()
+    local HERE = { "http://127.0.0.1", "http://localhost", "http://[::1]", "http://localhost:8080/a?b#c",
+      "http://127.0.0.1:80#f", "http://[::1]:80/", "http://localhost?x", "http://localhost#x", "HTTP://LOCALHOST",
+      "Http://LocalHost:8080" }
+    local ELSEWHERE = { "http://[::1].example.com", "http://localhost.example.com", "http://127.0.0.1.example.com",
+      "http://127.0.0.1@example.com", "http://localhost:80@example.com", "http://localhost:x@example.com/",
+      "http://user@localhost", "http://example.com@127.0.0.1", "http://example.com?http://localhost",
+      "http://example.com#@localhost", "http://example.com/localhost", "http://localhost\\@example.com",
+      "http://localhost\\.example.com", "http://localhost%2eexample.com", "http://localhost.", "http://localhost:",
+      "http://localhost:80a", "http://localhost:80:80", "http://localhost\0.example.com",
+      "http://localhost example.com", "http://[::1", "http://::1", "http://[::1]]", "http://[::2]",
+      "http://127.0.0.11", "http://127.1", "http://2130706433", "http://0.0.0.0", "http://xlocalhost",
+      "http:/localhost", "http:localhost", "//localhost", "localhost", "http://", "http:///localhost",
+      "http://?localhost", "ftp://localhost", "https+http://localhost", " http://localhost", "" }
+
+    for _, address in ipairs(HERE) do
+      it("is " .. address, function()
+        assert.is_true(url.is_http_loopback(address))
+        assert.is_true(url.is_safe(address, true))
+        assert.is_false(url.is_safe(address, false))
+      end)
+    end
+
+    for _, address in ipairs(ELSEWHERE) do
+      it("is not " .. ("%q"):format(address), function()
+        assert.is_false(url.is_http_loopback(address))
+        assert.is_false(url.is_safe(address, true))
+      end)
+    end
+
+    it("is not https, which is as good wherever it leads", function()
+      for _, address in ipairs({ "https://localhost", "https://example.com", "HTTPS://example.com" }) do
+        assert.is_false(url.is_http_loopback(address))
+        assert.is_true(url.is_safe(address, false))
+      end
+      for _, address in ipairs({ "https://", "https:example.com", "httpsx://example.com" }) do
+        assert.is_false(url.is_safe(address, true))
       end
     end)
   end)

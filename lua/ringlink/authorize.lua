@@ -19,12 +19,6 @@ local SCOPE = "ava.v1:read"
 local RANDOM_BYTES = 32                -- RFC 7636, 4.1: 43 characters
 local STATE_BYTES_MIN = 16             -- of a partner's own: fewer can be guessed
 local URI_BYTES_MAX = 2048
-local LOOPBACK = { ["127.0.0.1"] = true, ["localhost"] = true, ["[::1]"] = true }
-
-local function is_loopback(uri)
-  local host = (uri .. "/"):match("^http://(%[[%x:]+%])[:/?]") or uri:match("^http://([^:/?]+)")
-  return host ~= nil and LOOPBACK[host:lower()] == true
-end
 
 -- What stands before an "@" is no host, though it may look like one.
 local function names_user(uri)
@@ -35,8 +29,7 @@ end
 local function check_redirect(client, uri)
   local formed = type(uri) == "string" and #uri <= URI_BYTES_MAX and url.origin(uri)
     and not uri:find("[^\33-\126]") and not uri:find("#", 1, true) and not names_user(uri)
-  local safe = formed and (uri:find("^https://") or client.options.allow_http_loopback and is_loopback(uri))
-  if safe then return end
+  if formed and url.is_safe(uri, client.options.allow_http_loopback) then return end
   errors.misuse("authorize_url: redirect_uri must be a URL like https://host/path, without a fragment "
     .. "(http only to this machine, with allow_http_loopback)")
 end

@@ -72,7 +72,7 @@ function M.new(given)
     instance = core.hex(core.random(16)), flights = {}, unsaved = {}, flows = {},
     sections = setmetatable({}, { __mode = "k" }), conducts = setmetatable({}, { __mode = "v" }),
     in_use = in_use.new(), unreadable = unreadable.new(),
-    event_owners = 0, calls = {}, times = {}, closed = false,
+    event_owners = 0, calls = {}, times = {}, closing = false, closed = false,
   }, Client)
   choose_store(self)
   self.hooks = hooks.new(self.log)
@@ -246,7 +246,8 @@ end
 
 --- The PATCH that completes: the partner's configuration is done.
 ---@param handle ringlink.Account
----@param q { account_identifier: string?, unmasked: boolean?, step: string? }?
+---@param q { account_identifier: string?, unmasked: boolean?, step: string?,
+--- result: string|number|boolean|table|nil }?
 ---@return ringlink.Link?
 ---@return ringlink.Error?
 function Client:complete(handle, q)
@@ -442,6 +443,7 @@ end
 --- Waits for open critical sections, then gives everything back. Later calls answer `closed`.
 function Client:close()
   if self.closed then return end
+  self.closing = true                          -- what only waits for another process's lease ends
   repeat
     await_sections(self)
     pair.flush(self)

@@ -47,10 +47,13 @@ local function give_back(client, key, row, err)
   return nil, err
 end
 
-function actions.confirm(client, key, row)
+function actions.confirm(client, key, row, _, by)
   if row.state == "matched" then
     local agreed, objection = client.hooks:ask("before_confirm", "vetoed", client:link_of(key, row))
     if not agreed then return give_back(client, key, row, objection) end
+    local opened, err = steps.reopen(client, key, row, by)
+    if not opened then return nil, err end
+    row = opened
   end
   return section(client, key, (row.invited or not row.nonce) and integration.consent or integration.confirm, row)
 end
@@ -200,8 +203,8 @@ function M.is_conducted(client, key)
   return conduct ~= nil and not conduct.visit:is_gone()
 end
 
-local function is_completed(link)
-  return link ~= nil and link.status == "completed"
+local function is_over(link)
+  return link ~= nil and link.status == "completed" and not link.waiting_for
 end
 
 -- Waits for whoever conducts this grant; its result, when it had the same goal and did not stop at a step
@@ -222,7 +225,7 @@ local function await_other(client, key, other, plan)
     doubts = other.visit:is_gone() and doubts + 1 or 0
   end
   if not other.done and client.conducts[key] == other then client.conducts[key] = nil end
-  if other.goal == plan.goal and (not plan.by_hand or is_completed(other.link)) then
+  if other.goal == plan.goal and (not plan.by_hand or is_over(other.link)) then
     return other.link, other.err
   end
 end
@@ -232,8 +235,8 @@ end
 ---@param client ringlink.Client
 ---@param key string
 ---@param plan { goal: "awaiting"|"completed", configure: function?, by_hand: boolean?, done_step: string?,
---- identifier: string?, patient: boolean? } `by_hand`: `done_step`, or the step at which it stands, is done, as
---- the caller says; `patient` waits for other processes
+--- result: any, identifier: string?, patient: boolean? } `by_hand`: `done_step`, or the step at which it stands, is
+--- done, as the caller says, with `result`; `patient` waits for other processes
 ---@param known table? the grant's row, read or written here just now
 ---@return ringlink.Link?
 ---@return ringlink.Error?

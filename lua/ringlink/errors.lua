@@ -110,6 +110,15 @@ function M.first(body)
   return { title = body.error, detail = body.error_description }
 end
 
+--- An answer of Ring's in words: what an error's `said` is. The texts were scrubbed before.
+---@param status integer
+---@param title string?
+---@param detail string?
+---@return string
+function M.said(status, title, detail)
+  return ("HTTP %d%s%s"):format(status, title and ", " .. title or "", detail and ", " .. detail or "")
+end
+
 local function compose(entry, detail, cure)
   if detail then return ("%s (%s): %s"):format(entry.meaning, detail, cure or entry.cure) end
   return ("%s: %s"):format(entry.meaning, cure or entry.cure)

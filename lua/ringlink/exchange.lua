@@ -46,7 +46,8 @@ local function admit(client, code, options)
   local key = grants.key(client, id)
   if is_known and client.store:get(key) then return key end
   if client.clock.now_ms() - code_row.created_ms > CODE_LIFE_MS then
-    return errors.fail("exchange_refused", { stage = "exchange", detail = "the code was used before" })
+    return errors.fail("exchange_refused", { stage = "exchange", detail = "the code was used before",
+      cure = "the user must remove and reconnect the app in the Ring app" })
   end
   local row, err = grants.insert(client, key, {
     id = id, state = "exchanging", flags = 0, time_ms = 0, code_ms = client.clock.now_ms(),
@@ -61,12 +62,10 @@ end
 -- The token call ------------------------------------------------------------------------------
 
 local function refuse(client, notes, key, code, cause)
-  local err = errors.new(code, { stage = "exchange", cause = cause, status = cause and cause.status,
-    title = cause and cause.title, attempts = cause and cause.attempts, detail = cause and cause.said,
-    ambiguous = code == "exchange_outcome_unknown" or nil })
   local row, problem = grants.apply(client, notes, key, "exchange_refused",
-    { changes = { failure = code } })
+    { changes = grants.failure_columns(code, "exchange", cause) })
   if not row then return nil, problem end
+  local err = grants.problem_of(row, cause)
   notes[#notes + 1] = { "failed", client:handle(key, row), err }
   return nil, err
 end
@@ -142,7 +141,7 @@ local function identify_section(client, notes, key)
   if not me then
     if cause.code == "not_found" and cause.status == 404 then
       local failed = grants.apply(client, notes, key, "identify_refused",
-        { changes = { failure = "not_found" } })
+        { changes = grants.failure_columns("not_found", "identify", cause) })
       if failed then notes[#notes + 1] = { "failed", client:handle(key, failed), cause } end
     end
     return nil, cause
@@ -183,10 +182,7 @@ function M.resume(client, key, known)
     row, err = flight.run(client, prefix .. key, section, key)
   end
   if not row then return nil, err end
-  if row.failure then
-    return errors.fail(row.failure, { stage = "exchange",
-      ambiguous = row.failure == "exchange_outcome_unknown" or nil })
-  end
+  if row.failure then return nil, grants.problem_of(row) end
   return client:handle(key, row)
 end
 

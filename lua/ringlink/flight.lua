@@ -104,7 +104,7 @@ end
 local function take_lease(client, flight)
   while true do
     local taken, remaining_ms = try_lease(client, flight)
-    if taken or not flight.patient then return taken end
+    if taken or not flight.patient or client.closing then return taken end
     M.await_lease(client, remaining_ms)
     prolong(client, flight)
   end
@@ -178,7 +178,7 @@ local function body(client, flight, fn, ...)
     return true
   end
   local function section(...)
-    if not take_lease(client, flight) then return keep(errors.fail("in_progress")) end
+    if not take_lease(client, flight) then return keep(errors.fail(client.closing and "closed" or "in_progress")) end
     local ok, failure = pcall(function(...) keep(fn(client, flight.notes, ...)) end, ...)
     if not ok and failure == flight.ending then ok = keep(nil, failure) end
     M.give_lease_back(client, flight.key)

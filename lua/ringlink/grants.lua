@@ -320,14 +320,64 @@ function M.has_steps_due(client, row)
   return row.conducted or (row.ask_again_ms or math.huge) <= client.clock.now_ms()
 end
 
+-- How rows end --------------------------------------------------------------------------------
+
+-- Of what Ring says only these words are kept in the clear.
+local KEPT_TITLES = { invalid_grant = true, ["Not Found"] = true }
+
+--- The columns that keep what a grant fails with, so that whoever asks again hears it again.
+---@param code string
+---@param stage string
+---@param cause ringlink.Error? Ring's answer, if it was one
+---@return table changes
+function M.failure_columns(code, stage, cause)
+  return { failure = code, failure_stage = stage, failure_status = cause and cause.status,
+    failure_title = cause and KEPT_TITLES[cause.title] and cause.title or nil }
+end
+
+local DEAD_CODE = "the code was used before, is over a minute old or another app's; the user must remove and "
+  .. "reconnect the app in the Ring app"
+local DEAD_CODE_INVITED = "the code was used before, is over ten minutes old or another app's, or code_verifier or "
+  .. "redirect_uri is not the one it was made with; begin again with authorize_url"
+
+-- What to do where more is known than the list of errors says.
+local function cure_of(row)
+  if row.failure ~= "exchange_refused" or row.failure_title ~= "invalid_grant" then return nil end
+  return row.invited and DEAD_CODE_INVITED or DEAD_CODE
+end
+
+-- What Ring said, as far as it is kept: rows of earlier versions have no status and no stage.
+local function said_of(row)
+  return row.failure_status and errors.said(row.failure_status, row.failure_title)
+end
+
+-- An exchange that failed without an answer of Ring's was not made any more.
+local function lateness_of(row)
+  return row.failure_stage == "exchange" and not row.failure_status and "the code's time had passed" or nil
+end
+
+local function is_outcome_unknown(code)
+  return code:find("_outcome_unknown$") and true or nil
+end
+
+local function relink_problem(row)
+  local code = row.relink_code or "relink_required"
+  return errors.new(code, { stage = "refresh", ambiguous = is_outcome_unknown(code) })
+end
+
 --- The error that a row has come to its end with, as far as it is kept.
 ---@param row table
+---@param cause ringlink.Error? what Ring answered, while it is known
 ---@return ringlink.Error?
-function M.problem_of(row)
-  local code = row.state == "relink" and (row.relink_code or "relink_required") or row.failure
-  if not code then return nil end
-  return errors.new(code, { stage = row.state == "relink" and "refresh" or row.account and "link" or "exchange",
-    ambiguous = code:find("_outcome_unknown$") and true or nil })
+function M.problem_of(row, cause)
+  if row.state == "relink" then return relink_problem(row) end
+  if not row.failure then return nil end
+  return errors.new(row.failure, {
+    stage = row.failure_stage or row.account and "link" or "exchange",
+    status = row.failure_status, title = row.failure_title, attempts = cause and cause.attempts, cause = cause,
+    said = cause and cause.said or said_of(row), detail = lateness_of(row),
+    cure = cure_of(row), ambiguous = is_outcome_unknown(row.failure),
+  })
 end
 
 --- Keeps a grant out of `work` for a while after a failure.

@@ -5,6 +5,7 @@
 -- of the program is no failure of the hook it comes in, and goes on to the caller.
 
 local errors = require "ringlink.errors"
+local trace = require "ringlink.trace"
 
 local M = {}
 
@@ -78,9 +79,9 @@ function Hooks:has(name)
   return list ~= nil and #list > 0
 end
 
-local function trace(cause)
-  if type(cause) == "string" and not errors.is_interruption(cause) then return debug.traceback(cause, 2) end
-  return cause
+local function traced(cause)
+  if type(cause) ~= "string" or errors.is_interruption(cause) then return cause end
+  return (trace.outside(cause, 2))
 end
 
 -- Whatever stops a link before the POST gives the claim back, and the nonce with it.
@@ -99,7 +100,7 @@ function M.failed(name, cause, step)
 end
 
 local function call(entry, args)
-  return xpcall(function() return entry.fn((table.unpack or unpack)(args, 1, args.n)) end, trace)
+  return xpcall(entry.fn, traced, (table.unpack or unpack)(args, 1, args.n))
 end
 
 local function told_failure(self, name, cause)

@@ -26,7 +26,7 @@ local PATIENCE = 0.5                   -- of the time a call has: so long it giv
 ---@field body string?
 ---@field timeout_ms integer?  of one attempt
 ---@field deadline_ms integer? of the whole call, by the monotonic clock
----@field accept (fun(response: table): boolean)? whether a 2xx answer can be used
+---@field accept (fun(response: table): boolean)? whether a 2xx answer can be used; what is wrong it puts into `detail`
 ---@field response_bytes_max integer?
 ---@field sink string|function|nil where a 2xx answer's body goes (sink.lua)
 ---@field public_only boolean? never to this machine or a private network

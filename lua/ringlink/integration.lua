@@ -63,7 +63,8 @@ local function note_link(client, notes, name, key, row, ...)
 end
 
 local function gone(client, notes, key, err)
-  local row, problem = grants.apply(client, notes, key, "gone", { changes = { failure = "not_found" } })
+  local row, problem = grants.apply(client, notes, key, "gone",
+    { changes = grants.failure_columns("not_found", err.stage, err) })
   if not row then return nil, problem end
   notes[#notes + 1] = { "failed", client:handle(key, row), err }
   return nil, err

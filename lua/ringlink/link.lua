@@ -267,26 +267,53 @@ local function check_step(client, row, name)
   end
 end
 
+local function keep_no_result(problem)
+  errors.misuse("complete: the result cannot be kept: " .. problem)
+end
+
+local function read_result(given)
+  if given.result == nil then return nil end
+  if type(given.step) ~= "string" then
+    errors.misuse("complete: result needs step, the name of the step that it is the result of")
+  end
+  local result, problem = steps.read_result(given.result)
+  if problem then keep_no_result(problem) end
+  return result
+end
+
+local function check_result(client, entry, name, result)
+  if result == nil then return end
+  if not entry.row.flow then keep_no_result("the link goes by no flow, whose steps could read it; leave it out") end
+  if not steps.flow_of(client, entry.row) then return end      -- nothing is done here, as the call will answer
+  local problem = steps.lacks_room(client, entry.key, entry.row, name, result)
+  if problem then keep_no_result(problem) end
+end
+
 --- The partner's configuration is done, or the step at which the link stands: what is left of its flow,
---- and PATCH `completed`. With `step` that one is done and no other, however often it is said.
+--- and PATCH `completed`. With `step` that one is done and no other, however often it is said; `result` is what
+--- it would have returned, of the kinds and length that it may return: the first stays.
 ---@param client ringlink.Client
 ---@param account ringlink.Account
----@param q { account_identifier: string?, unmasked: boolean?, step: string? }?
+---@param q { account_identifier: string?, unmasked: boolean?, step: string?,
+--- result: string|number|boolean|table|nil }?
 ---@return ringlink.Link?
 ---@return ringlink.Error?
 function M.complete(client, account, q)
-  local given, err = check.arguments("complete", q or {}, { "account_identifier", "unmasked", "step" })
+  local given, err = check.arguments("complete", q or {}, { "account_identifier", "unmasked", "step", "result" })
   if not given then return nil, err end
+  local result = read_result(given)
   local identifier, problem = claim.read_identifier(given)
   if problem then return nil, problem end
   local entry, missing = find_linked(client, account, COMPLETABLE)
   if not entry then return nil, missing end
   check_step(client, entry.row, given.step)
+  check_result(client, entry, given.step, result)
   if identifier and entry.row.state == "completed" then
-    return patch(client, entry.key, { account_identifier = identifier })
+    local patched, refusal = patch(client, entry.key, { account_identifier = identifier })
+    if not patched or given.step == nil then return patched, refusal end
   end
   return conduct.conduct(client, entry.key, { goal = "completed", identifier = identifier, patient = true,
-    by_hand = true, done_step = given.step })
+    by_hand = true, done_step = given.step, result = result })
 end
 
 --- PATCHes a link that exists: pause it, complete it again, or change its identifier.

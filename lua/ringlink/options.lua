@@ -135,21 +135,16 @@ function read.id(name, value)
   return resolve_secret(name, value)
 end
 
-local function loopback(address)
-  local host = address:match("^http://([^:/]+)")
-  return host == "127.0.0.1" or host == "localhost" or (address .. "/"):match("^http://%[::1%][:/]") ~= nil
-end
-
 function read.url(name, value, _, options)
   value = read.text(name, value, {})
-  local origin = url.origin(value)
-  if origin == nil or value:find("[%s@?#]") then
+  if url.origin(value) == nil or value:find("[%s@?#]") then
     wrong(name, "must be a URL like https://host, without user, query or fragment")
   end
-  local allowed = options.allow_http_loopback and loopback(value)
-  if not origin:match("^https://") and not allowed then
+  if not url.is_safe(value, options.allow_http_loopback) then
     wrong(name, "must begin with https:// (http only to this machine, with allow_http_loopback)")
   end
+  -- The transport knows this machine by these names as they are written.
+  if url.is_http_loopback(value) then value = value:gsub("^[^/]+//[^/]+", string.lower) end
   return (value:gsub("/+$", ""))
 end
 

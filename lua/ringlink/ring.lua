@@ -45,6 +45,10 @@ local function code_of(response, title)
   return titled and by_title or BY_STATUS[response.status] or "ring_error"
 end
 
+-- What is no trouble of Ring's will be answered the same once more.
+local LASTING = "the same again is answered the same: check what was sent, api_url and proxies in between; "
+  .. "quote ring_id to Ring"
+
 --- The error object for an answer that is not 2xx.
 ---@param response ringlink.Response
 ---@param stage string
@@ -54,17 +58,16 @@ function M.error(response, stage, of_token)
   local body = errors.first(response.json)
   local title = errors.scrub(body.title)
   local code = of_token and code_of_token(response, stage, title) or code_of(response, title)
-  local said = errors.scrub(body.detail)
-  local retryable                      -- as the list of errors says, but for what Ring refuses
-  if code == "ring_error" then retryable = M.is_doubtful(response.status) end
-  return errors.new(code, {
+  local fields = {
     stage = stage, status = response.status, title = title, ring_id = errors.scrub(body.id),
     attempts = response.attempts, ambiguous = response.ambiguous or nil,
     retry_after = response.retry_after_ms and response.retry_after_ms / 1000 or nil,
-    retryable = retryable,
-    said = ("HTTP %d%s%s"):format(response.status, title and ", " .. title or "",
-      said and ", " .. said or ""),
-  })
+    said = errors.said(response.status, title, errors.scrub(body.detail)),
+  }
+  if code == "ring_error" and not M.is_doubtful(response.status) then
+    fields.retryable, fields.cure = false, LASTING
+  end
+  return errors.new(code, fields)
 end
 
 --- Whether an answer may hide that Ring has done what was asked.
@@ -74,8 +77,22 @@ function M.is_doubtful(status)
   return status ~= nil and (status >= 500 or status == 429 or status == 408)
 end
 
+-- Answers that cannot be used ---------------------------------------------------------------
+
+-- In words of ours: nothing of a body that may hold a secret is quoted.
+local function flaw_of(response)
+  if response.body == "" then return "an empty body" end
+  local kind = response.headers["content-type"]
+  local _, problem = json.decode_table(response.body)
+  if response.json ~= nil or kind and kind:find("json", 1, true) then return "unusable JSON: " .. problem end
+  return "no JSON but " .. (errors.scrub(kind) or "a body without Content-Type")
+end
+
+-- As `accept` of a call: what is wrong goes along, as the detail of its error.
 local function has_json_table(response)
-  return type(response.json) == "table"
+  if type(response.json) == "table" then return true end
+  response.detail = errors.said(response.status, flaw_of(response))
+  return false
 end
 
 -- Tokens --------------------------------------------------------------------------------------
@@ -87,7 +104,7 @@ end
 
 local function usable_tokens(response)
   local answer = response.json
-  if type(answer) ~= "table" or not token_text(answer.access_token) then return false end
+  if not has_json_table(response) or not token_text(answer.access_token) then return false end
   local kind = answer.token_type
   if kind ~= nil and (type(kind) ~= "string" or kind:lower() ~= "bearer") then return false end
   return answer.refresh_token == nil or token_text(answer.refresh_token)
@@ -177,7 +194,8 @@ function M.me(client, access, deadline_ms)
   if not response then return nil, err end
   local data = response.json.data
   if type(data) ~= "table" or type(data.id) ~= "string" or data.id == "" then
-    return errors.fail("bad_response", { stage = "identify", detail = "the answer has no data.id" })
+    return errors.fail("bad_response", { stage = "identify", status = response.status,
+      attempts = response.attempts, detail = errors.said(response.status, "no data.id that is text") })
   end
   return data
 end

@@ -57,45 +57,68 @@ function M.results(client, key, row)
   return results
 end
 
--- The field for a value, and what to put there; nil and what is wrong with it.
-local function field_of(name, value)
-  if type(value) ~= "table" then
-    local text, problem = codec.encode({ value = value })
-    if not text then return nil, problem end
-    return "value:" .. name, value, #text
+local KINDS = "; text, numbers, booleans or a flat table of them can"
+
+-- The kind of field for a value, and what to put there; nil and why it cannot be kept.
+local function kept_as(value)
+  local is_table = type(value) == "table"
+  local text, problem = codec.encode(is_table and value or { value = value })
+  if not text then return nil, problem .. KINDS end
+  if #text > VALUE_BYTES_MAX then
+    return nil, ("it takes %d bytes, %d are allowed"):format(#text, VALUE_BYTES_MAX) .. KINDS
   end
-  local text, problem = codec.encode(value)
-  if not text then return nil, problem end
-  return "table:" .. name, text, #text
+  return is_table and "table:" or "value:", is_table and text or value
 end
 
-local function too_long(bytes)
-  if bytes <= VALUE_BYTES_MAX then return nil end
-  return ("it takes %d bytes, %d are allowed"):format(bytes, VALUE_BYTES_MAX)
-end
-
-local function record_with(client, key, row, name, value)
-  local record = read(client, key, row)
+-- What a record says once stays.
+local function note_done(record, name, value)
+  if is_done(record, name) then return end
   record["done:" .. name] = true
-  if value ~= nil then
-    local field, content = field_of(name, value)
-    record[field] = content
-  end
-  return record
+  if value == nil then return end
+  local kind, content = kept_as(value)
+  record[kind .. name] = content
 end
 
-local function too_much(client, key, row, step, value)
-  local all = #codec.encode(record_with(client, key, row, step.name, value))
-  return all > RECORD_BYTES_MAX and "with what other steps returned it is too much" or nil
+-- What a step says by them is no result.
+local NO_RESULTS = {
+  [false] = "false is how a step says no; leave the call out, the link stays where it is",
+  [M.LATER] = "later is how a step says that it is not done; leave the call out until it is",
+}
+
+--- The result of a step as somebody else tells it: what the step itself might have returned, as it is now.
+---@param value any but nil
+---@return string|number|boolean|table|nil result
+---@return string? problem why it cannot be kept
+function M.read_result(value)
+  if NO_RESULTS[value] then return nil, NO_RESULTS[value] end
+  local kind, content = kept_as(value)
+  if not kind then return nil, content end
+  if kind == "table:" then return codec.decode(content) end
+  return content
 end
 
--- Why a value cannot be kept, if so.
-local function misfit(client, key, row, step, value)
+--- Why the result of a step cannot be kept beside those of others, if so.
+---@param client ringlink.Client
+---@param key string
+---@param row table
+---@param name string of the step
+---@param value string|number|boolean|table|nil as of `read_result`
+---@return string? problem
+function M.lacks_room(client, key, row, name, value)
+  if value == nil or row.flow == nil then return nil end
+  local record = read(client, key, row)
+  note_done(record, name, value)
+  local bytes = #codec.encode(record)
+  if bytes <= RECORD_BYTES_MAX then return nil end
+  return ("with what other steps returned it is too much: %d bytes, %d are allowed"):format(bytes, RECORD_BYTES_MAX)
+end
+
+-- Why what a step returned cannot be kept, if so.
+local function misfit(client, key, row, name, value)
   if value == nil then return nil end
-  local field, problem, bytes = field_of(step.name, value)
-  if field then problem = too_long(bytes) or too_much(client, key, row, step, value) end
-  return problem and ("what it returned cannot be kept: %s; text, numbers, booleans or a flat table of "
-    .. "them can"):format(problem)
+  local kind, problem = kept_as(value)
+  if not kind then return problem end
+  return M.lacks_room(client, key, row, name, value)
 end
 
 -- Which comes next ------------------------------------------------------------------------------
@@ -143,7 +166,8 @@ local function and_more(changes, more)
   return changes
 end
 
--- The columns that say that nothing is left at a place.
+-- The columns that say that nothing is left at a place. `reassigned`: the machine has the link configured, but
+-- from a claim before this one.
 local PLACE_DONE = {
   before = {},
   between = { reassigned = grants.NONE },
@@ -166,45 +190,88 @@ function M.pass(client, key, row, place)
   return passed, err
 end
 
--- What is written at once: that it is done, and with the last one at a place, that this is.
-local function finish(client, key, before, by, place, step, value)
-  local notes, last = {}, false
-  local function changes_of(row)
-    local changes = and_more({}, NOT_STOPPED)
-    if row.flow then
-      local record = record_with(client, key, row, step.name, value)
-      last = first_left(by, place, record) == nil
-      changes.steps = client.vault:seal(key, "steps", assert(codec.encode(record)))
-    else
-      last = true                                   -- the only step of all: the machine remembers it
-    end
-    return and_more(changes, last and PLACE_DONE[place] or {})
+local function sealed_record(client, key, record)
+  return client.vault:seal(key, "steps", assert(codec.encode(record)))
+end
+
+-- What is written at once: that it is done, and with the last one at a place, that this is. Who was told so
+-- meanwhile by somebody else, whom the link has followed, changes nothing. Without a flow it is the only step of
+-- all, and the machine remembers it.
+local function outcome(client, key, row, by, place, step, value)
+  local changes, last = and_more({}, NOT_STOPPED), true
+  if row.flow then
+    local record = read(client, key, row)
+    if is_done(record, step.name) then return {}, false end
+    note_done(record, step.name, value)
+    changes.steps, last = sealed_record(client, key, record), first_left(by, place, record) == nil
   end
+  return and_more(changes, last and PLACE_DONE[place] or {}), last
+end
+
+local function finish(client, key, before, by, place, step, value)
+  local notes, changes = {}, nil
   local function event(row)
-    local left = row.flow and first_left(by, place, record_with(client, key, row, step.name))
-    return left == nil and EVENTS[place] or nil
+    local last
+    changes, last = outcome(client, key, row, by, place, step, value)
+    return last and EVENTS[place] or nil
   end
   local row, err = grants.apply(client, notes, key, event,
-    { guard = same_claim(before), changes = changes_of, known = before })
+    { guard = same_claim(before), changes = function() return changes end, known = before })
   flight.tell(client, notes)
   return row, err
 end
 
---- A partner who says no, or not yet, has the next word: the link is not taken further behind its back.
+-- Of a claim that sets out from a link which is configured: what to write so that the steps of its flow which
+-- are not done are open. A link that went by no flow has had its `configure`.
+local function reopening(client, key, row, by)
+  if not row.flow or row.reassigned or not grants.has(row, "configured") then return nil end
+  local record = read(client, key, row)
+  local is_written = row.prior_flow or is_done(record, "configure")
+  if is_written and not first_left(by, "between", record) then return nil end
+  if not is_written then note_done(record, "configure") end
+  return { reassigned = true, steps = sealed_record(client, key, record) }
+end
+
+--- A link that is led through Ring's two calls again goes through what its flow has between them that is not
+--- done, although the machine takes it to be configured. To be written before the POST: whoever goes on from
+--- there finds it; a claim that ends takes it back.
+---@param client ringlink.Client
+---@param key string
+---@param row table a claim that is `matched`
+---@param by ringlink.Flow
+---@return table? row
+---@return ringlink.Error?
+function M.reopen(client, key, row, by)
+  if not reopening(client, key, row, by) then return row end
+  local opened, err = grants.update(client, key, function(now)
+    local same, refusal = same_claim(row)(now)
+    if not same then return nil, refusal end
+    return reopening(client, key, now, by)
+  end, row)
+  if err then return nil, err end
+  return opened or row
+end
+
+local function is_told_done(client, key, row, name)
+  return name ~= nil and row.flow ~= nil and is_done(read(client, key, row), name)
+end
+
+--- A partner who says no, or not yet, has the next word: the link is not taken further behind its back. What a
+--- step says of which somebody else has said meanwhile that it is done counts no more.
 ---@param client ringlink.Client
 ---@param key string
 ---@param row table as it was asked about
----@param columns table? what else to write
+---@param columns { stopped: string?, ask_again_ms: integer?, conducted: boolean? } what else to write
 ---@return table? row
 ---@return ringlink.Error?
+---@return boolean? left nothing was written: the link went on meanwhile
 function M.stay(client, key, row, columns)
   local stayed, err = grants.update(client, key, function(now)
-    if not same_claim(row)(now) then return nil end
-    return and_more({ conducted = grants.NONE, stopped = grants.NONE, ask_again_ms = grants.NONE },
-      columns or {})
+    if not same_claim(row)(now) or is_told_done(client, key, now, columns.stopped) then return nil end
+    return and_more({ conducted = grants.NONE, stopped = grants.NONE, ask_again_ms = grants.NONE }, columns)
   end, row)
   if err then return nil, err end
-  return stayed or row
+  return stayed or row, nil, stayed == nil
 end
 
 -- Asking ----------------------------------------------------------------------------------------
@@ -238,9 +305,15 @@ local function wait(client, key, row, place, step, seconds)
     return wrong_answer(place, step, "it said later and then no number of seconds up to a year")
   end
   local ask_again_ms = seconds and math.floor(client.clock.now_ms() + seconds * 1000)
-  local stayed, err = M.stay(client, key, row, { stopped = step.name, ask_again_ms = ask_again_ms })
+  local stayed, err, left = M.stay(client, key, row, { stopped = step.name, ask_again_ms = ask_again_ms })
   if not stayed then return nil, err end
-  return M.LATER
+  return left or M.LATER
+end
+
+local function keep(client, key, row, by, place, step, value)
+  local problem = misfit(client, key, row, step.name, value)
+  if problem then return wrong_answer(place, step, "what it returned cannot be kept: " .. problem) end
+  return finish(client, key, row, by, place, step, value)
 end
 
 -- A built-in step's listeners have no value to keep.
@@ -250,9 +323,7 @@ local function run(client, key, row, by, place, step, own)
   if answer == M.LATER then return wait(client, key, row, place, step, more) end
   local value = nil
   if step.fn then value = answer end
-  local problem = misfit(client, key, row, step, value)
-  if problem then return wrong_answer(place, step, problem) end
-  return finish(client, key, row, by, place, step, value)
+  return keep(client, key, row, by, place, step, value)
 end
 
 -- One process at a time -------------------------------------------------------------------------
@@ -298,14 +369,14 @@ end
 ---@param key string
 ---@param row table
 ---@param turn { by: ringlink.Flow, place: string, step: ringlink.Step }
----@param plan { configure: function?, by_hand: boolean?, patient: boolean? }
+---@param plan { configure: function?, by_hand: boolean?, done_step: string?, result: any, patient: boolean? }
 ---@return any done LATER when the step's work goes on elsewhere
 ---@return ringlink.Error?
 ---@return boolean? objected the partner said no, or made a mistake
 function M.take(client, key, row, turn, plan)
   local by, place, step = turn.by, turn.place, turn.step
   if place ~= "before" and is_said_to_be_done(row, step, plan) then
-    return finish(client, key, row, by, place, step, nil)
+    return keep(client, key, row, by, place, step, plan.result)
   end
   if not row.flow then return run(client, key, row, by, place, step, plan.configure) end
   local name = "step/" .. key

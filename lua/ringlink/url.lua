@@ -1,4 +1,5 @@
---- URLs, as little of them as ringlink needs: encoding, joining, comparing origins.
+--- URLs, as little of them as ringlink needs: encoding and decoding, joining, comparing origins, and which may be
+-- used.
 
 local M = {}
 
@@ -12,6 +13,24 @@ end
 ---@return string
 function M.encode(text)
   return (tostring(text):gsub("[^%w%-%._~]", percent))
+end
+
+local function from_hex(digits)
+  return string.char(tonumber(digits, 16))
+end
+
+--- Undoes percent-encoding; what is none stays as it is.
+---@param text string
+---@return string
+function M.decode(text)
+  return (text:gsub("%%(%x%x)", from_hex))
+end
+
+--- The same of a name or a value of a query or a form (application/x-www-form-urlencoded), where a plus is a space.
+---@param text string
+---@return string
+function M.decode_field(text)
+  return M.decode((text:gsub("+", " ")))
 end
 
 local function sorted_keys(map)
@@ -73,6 +92,27 @@ function M.origin(url)
     origin = origin:match("^(" .. scheme .. ")" .. port .. "$") or origin
   end
   return origin
+end
+
+local LOOPBACK = { ["127.0.0.1"] = true, ["localhost"] = true, ["[::1]"] = true }
+
+--- Whether a URL is plain http to this machine. All that stands before its path is compared, so that neither a name
+--- that only begins like this machine's nor a user before an `@` passes for it.
+---@param url string
+---@return boolean
+function M.is_http_loopback(url)
+  local place = url:lower():match("^http://([^/?#]+)")
+  return place ~= nil and LOOPBACK[place:match("^(.+):%d+$") or place] == true
+end
+
+--- Whether what a URL carries is nobody else's to read: https, or, where that is allowed, http that does not leave
+--- this machine.
+---@param url string
+---@param allow_http_loopback boolean
+---@return boolean
+function M.is_safe(url, allow_http_loopback)
+  local origin = M.origin(url)
+  return origin ~= nil and (origin:match("^https://") ~= nil or allow_http_loopback and M.is_http_loopback(url))
 end
 
 local function without_dots(path)

@@ -16,6 +16,7 @@ local M = {}
 
 local KEEP_MS = 7 * 24 * 3600 * 1000
 local LEASE_MS = 60000
+local WAIT = ("try again; should whoever is at it have died, in %d s at the latest"):format(LEASE_MS / 1000)
 local PAUSE_MS = 60000                 -- after a failure, doubled for each further one
 local PAUSE_MS_MAX = 3600000
 local BODY_BYTES_MAX = 1024 * 1024     -- what can be sealed
@@ -227,7 +228,7 @@ end
 function M.act_on(client, id)
   local owner = next_owner(client)
   local taken = client.store:event_take(owner, 1, id, LEASE_MS)[1]
-  if not taken then return errors.fail("in_progress", { stage = "webhook" }) end
+  if not taken then return errors.fail("in_progress", { stage = "webhook", cure = WAIT }) end
   return process(client, taken, owner)
 end
 

@@ -5,14 +5,18 @@
 --   local line = stage:shell('printf %s "$CODE" | ringlink exchange')
 --   local account, install = stage:linked(w, "7")                     -- w: a support.world, by cli.settings(w)
 --   cli.stop_all()
+--   cli.with_ring(function(ring, fresh) w, stage = ring, fresh end)     -- inside describe: hooks of busted are set
 --
 -- Secrets reach it by the file `environment` or by standard input; no command line holds one.
 
 local assert = require "luassert"
+local busted = require "busted"
 local children = require "support.child"
 local json = require "ringlink.json"
 local planted = require "support.planted"
 local shell = require "support.shell"
+local terminal = require "support.terminal"
+local world = require "support.world"
 
 local M = {}
 
@@ -158,6 +162,24 @@ function M.stop_all()
     end)
   end
   stages = {}
+end
+
+--- A Ring that lives as long as the `describe` around, and for each test a stage that reaches it: both are handed to
+--- `begin` before the test, and what was started in it is ended after it.
+---@param begin fun(w: table, stage: table) w: a support.world
+function M.with_ring(begin)
+  local w
+  busted.setup(function() w = world.start { limits = { per_s = false } } end)
+  busted.teardown(function() w:stop() end)
+  busted.before_each(function()
+    w:reset()
+    begin(w, M.stage(M.settings(w)))
+  end)
+  busted.after_each(function()
+    terminal.close_all()
+    children.stop_all()
+    M.stop_all()
+  end)
 end
 
 return M

@@ -38,12 +38,19 @@ local function wait_for_leave()
   error("nobody said that it may go on")
 end
 
+local function say_results(by, results)
+  for name, value in pairs(results or {}) do
+    say(("%s %s %s"):format(by, name, type(value) == "table" and value.id or value))
+  end
+end
+
 -- What else a step does, by its name.
 local doing = {}
 
 local function step(name)
   return function(link)
     note(name)
+    say_results(name, link.results)
     if doing[name] then return doing[name](link) end
     return name .. "'s value"
   end
@@ -67,7 +74,7 @@ end
 local function show(link, err)
   if not link then return say(("refused %s %s"):format(err.code, err.step or err.flow or "-")) end
   say(("linked %s %s"):format(link.status, link.waiting_for or "-"))
-  for name, value in pairs(link.results or {}) do say(("result %s %s"):format(name, value)) end
+  say_results("result", link.results)
 end
 
 local function link(code, nonce, time)
@@ -117,7 +124,14 @@ function modes.later(name, ...)
   show(link(...))
 end
 
--- The same in the configure hook, without a flow.
+-- Links without a flow.
+function modes.plain(code, nonce, time)
+  listen()
+  assert(client:exchange(code))
+  show(client:link { nonce = nonce, time = time, user = "user-1" })
+end
+
+-- The same with a configure hook that says later.
 function modes.days(code, nonce, time)
   client:on("configure", function()
     note("configure")
@@ -157,6 +171,13 @@ function modes.complete(account_id)
   listen()
   client:flow(flow())
   show(client:complete(client:account(account_id)))
+end
+
+-- A step is done that went on elsewhere, and this is what came of it.
+function modes.result(account_id, name, value)
+  listen()
+  client:flow(flow())
+  show(client:complete(client:account(account_id), { step = name, result = { id = value } }))
 end
 
 -- PATCHes, and tells what is known then.

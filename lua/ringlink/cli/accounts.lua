@@ -10,7 +10,7 @@ local M = {}
 
 local OUT = 1                              -- the file descriptor of standard output
 local ROWS = 256                           -- that are aligned together
-local HEADER = { "ACCOUNT", "STATE", "USER", "IDENTIFIER", "LINKED", "REFRESHED" }
+local HEADER = { "ACCOUNT", "STATE", "USER", "IDENTIFIER", "LINKED (UTC)", "REFRESHED (UTC)" }
 
 local function instant(ms)
   return ms and os.date("!%Y-%m-%d %H:%M", math.floor(ms / 1000)) or "-"
@@ -23,6 +23,11 @@ end
 
 local function print_rows(out, rows)
   for _, line in ipairs(output.align(rows)) do out:raw(line .. "\n") end
+end
+
+-- People see what each column is; a pipe gets accounts and nothing else, for a script would take the header for one.
+local function first_rows()
+  return core.is_terminal(OUT) and { HEADER } or {}
 end
 
 local function list_of_one(client, id)
@@ -49,7 +54,7 @@ function M.accounts(context)
   local args, out = context.args, context.out
   local client, err = session.open(context)
   if not client then return nil, err end
-  local rows = core.is_terminal(OUT) and { HEADER } or {}
+  local rows = first_rows()
   local list = args.account and list_of_one(client, args.account)
     or client:accounts { state = args.state, user = args.user }
   for account in list do

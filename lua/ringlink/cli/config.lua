@@ -20,9 +20,13 @@ local OTHERS = tonumber("077", 8)
 local MAY_WRITE = tonumber("022", 8)
 local SECRETS = { client_secret = true, hmac_key = true, store_key = true }
 
-local function refuse(path, problem)
+local function refuse(path, problem, cure)
   return errors.fail("invalid_option", { stage = "settings",
-    message = ("%s %s: correct the config file"):format(path, problem) })
+    message = ("%s %s: %s"):format(path, problem, cure or "correct the config file") })
+end
+
+local function unreadable(reason)
+  return "cannot be read: " .. tostring(reason):gsub("^.*: ", ""), "name one that can be, by --config"
 end
 
 local function at_line(number, problem)
@@ -100,31 +104,33 @@ local function holds_secret(found)
   return false
 end
 
--- What is wrong with the owner or the mode of a file: of the open one, for its path may name another by now.
-local function exposed(file, path)
+-- The mode of a file that nobody else can have written: of the open one, for its path may name another by now.
+local function trusted_mode(file, path)
   local mode, is_trusted = core.file_mode(file)
-  if not mode then return "cannot be asked for its owner" end
-  if not is_trusted then return "belongs to another user: chown it to yourself" end
+  if not mode then return nil, "cannot be asked for its owner" end
+  if not is_trusted then return nil, "belongs to another user", "chown it to yourself" end
   if has_any(mode, MAY_WRITE) then
-    return ("can be written by others (mode %04o): chmod go-w %s"):format(mode, path)
+    return nil, ("can be written by others (mode %04o)"):format(mode), "chmod go-w " .. path
   end
-  return nil, mode
+  return mode
 end
 
 local function read_text(file)
-  local text = file:read(BYTES_MAX + 1) or ""
-  if #text > BYTES_MAX then return nil, ("is longer than %d bytes"):format(BYTES_MAX) end
-  return text
+  local text, reason = file:read(BYTES_MAX + 1)
+  if reason then return nil, unreadable(reason) end            -- a folder, say
+  if #(text or "") > BYTES_MAX then return nil, ("is longer than %d bytes"):format(BYTES_MAX) end
+  return text or ""
 end
 
+-- What it holds, or what is wrong with it and, where more is known than that it is to be corrected, what to do.
 local function read_open(file, path)
-  local foreign, mode = exposed(file, path)
-  if foreign then return nil, foreign end
-  local text, too_long = read_text(file)
-  if not text then return nil, too_long end
+  local mode, foreign, remedy = trusted_mode(file, path)
+  if not mode then return nil, foreign, remedy end
+  local text, unread, cure = read_text(file)
+  if not text then return nil, unread, cure end
   local found, wrong = M.parse(text)
   if found and has_any(mode, OTHERS) and holds_secret(found) then
-    return nil, ("holds a secret and is open to others (mode %04o): chmod 600 %s"):format(mode, path)
+    return nil, ("holds a secret and is open to others (mode %04o)"):format(mode), "chmod 600 " .. path
   end
   return found, wrong
 end
@@ -134,11 +140,11 @@ end
 ---@return table<string, { values: string[], line: integer }>?
 ---@return ringlink.Error?
 function M.read(path)
-  local file, unread = io.open(path, "rb")
-  if not file then return refuse(path, "cannot be read: " .. tostring(unread):gsub("^.*: ", "")) end
-  local found, problem = read_open(file, path)
+  local file, reason = io.open(path, "rb")
+  if not file then return refuse(path, unreadable(reason)) end
+  local found, problem, cure = read_open(file, path)
   file:close()
-  if not found then return refuse(path, problem) end
+  if not found then return refuse(path, problem, cure) end
   return found
 end
 

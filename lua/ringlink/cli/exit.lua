@@ -20,8 +20,8 @@ local CODES = {
     "device_unavailable", "range_not_satisfiable", "signature", "event_too_old" },
   [M.USAGE] = { "invalid_request", "invalid_option", "response_too_large" },
   [M.NETWORK] = { "timeout", "connect", "dns", "tls", "network", "rate_limited", "ring_error", "bad_response",
-    "refresh_failed", "confirm_outcome_unknown", "too_early", "busy", "in_progress" },
-  [M.RELINK] = { "relink_required", "unlinked", "unauthorized", "refresh_outcome_unknown",
+    "refresh_failed", "too_early", "busy", "in_progress" },
+  [M.RELINK] = { "relink_required", "unlinked", "unauthorized", "confirm_outcome_unknown", "refresh_outcome_unknown",
     "exchange_outcome_unknown" },
   [M.HERE] = { "vetoed", "configure_failed", "hook_failed", "store_error", "store_busy",
     "store_belongs_elsewhere", "store_key", "store_corrupt", "sink_failed", "runtime_not_started", "foreign_coroutine",
@@ -29,7 +29,7 @@ local CODES = {
   [M.INTERRUPTED] = { "cancelled" },
 }
 
---- The exit status of each error code.
+--- The exit status of each error code; of the network's, while the same may work later.
 ---@type table<string, integer>
 M.of_code = {}
 for status, codes in pairs(CODES) do
@@ -40,6 +40,11 @@ end
 local function is_refused(err)
   return err.code == "refresh_failed" and err.status ~= nil and err.status >= 400 and err.status < 500
     and err.status ~= 429
+end
+
+-- Trouble of the network that stays: a certificate that the settings do not accept, else Ring's no.
+local function lasting(err)
+  return err.code == "tls" and M.USAGE or M.REFUSED
 end
 
 --- Whether a raised value is Ctrl-C, with or without a traceback below it.
@@ -56,7 +61,8 @@ function M.of(problem)
   if M.is_interruption(problem) then return M.INTERRUPTED end
   if not errors.is(problem) then return M.HERE end
   if is_refused(problem) then return M.REFUSED end
-  return M.of_code[problem.code]
+  local status = M.of_code[problem.code]
+  return status == M.NETWORK and not problem.retryable and lasting(problem) or status
 end
 
 return M

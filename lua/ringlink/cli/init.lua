@@ -6,6 +6,7 @@
 local exit = require "ringlink.cli.exit"
 local output = require "ringlink.cli.output"
 local parser = require "ringlink.cli.parser"
+local trace = require "ringlink.trace"
 
 local M = {}
 
@@ -23,7 +24,7 @@ end
 
 local function traced(problem)
   if type(problem) ~= "string" or exit.is_interruption(problem) then return problem end
-  return problem:find("\nstack traceback:", 1, true) and problem or debug.traceback(problem, 2)
+  return problem:find("\nstack traceback:", 1, true) and problem or (trace.outside(problem, 2))
 end
 
 local function close(context)

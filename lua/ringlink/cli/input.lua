@@ -6,6 +6,7 @@
 local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local json = require "ringlink.json"
+local url = require "ringlink.url"
 
 local M = {}
 
@@ -87,10 +88,6 @@ function M.secret(out, source)
   return text
 end
 
-local function decode_percent(text)
-  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
-end
-
 -- A code may have a "=" in it; an address or its query names one of these.
 local function is_query(text)
   for _, name in ipairs { "nonce", "time", "code" } do
@@ -103,7 +100,7 @@ local function query_of(text)
   local fields, query = {}, text:gsub("^[^?]*%?", ""):gsub("#.*$", "")
   for pair in query:gmatch("[^&]+") do
     local name, value = pair:match("^([^=]+)=(.*)$")
-    if name then fields[name] = decode_percent(value) end
+    if name then fields[name] = url.decode_field(value) end
   end
   return fields
 end

@@ -63,7 +63,10 @@ complete follow; repeating it goes on where it ended.]],
     } },
 
   { name = "accounts", summary = "List accounts and their states",
-    about = "One line an account; with an id only that one.",
+    about = [[
+One line an account; with an id only that one: id, state (after a `+` that of a
+newer grant), user, identifier, when it was linked and last refreshed (UTC). On
+a terminal a header stands above; scripts take --json.]],
     arguments = { { "account", optional = true, text = "its id." } },
     options = {
       { "--state", arg = "STATE", choices = core.link_states, text = "only those in this state:" },

@@ -4,6 +4,7 @@ local errors = require "ringlink.errors"
 local options = require "ringlink.options"
 local ringlink = require "ringlink"
 local settings = require "ringlink.cli.settings"
+local waiting = require "ringlink.cli.waiting"
 
 local M = {}
 
@@ -51,7 +52,7 @@ end
 function M.mistake(problem)
   local said = type(problem) == "string" and problem:match("ringlink: (option .*)$")
   if not said then error(problem, 0) end
-  return wrong(said, "`ringlink doctor` shows where it comes from")
+  return wrong(said, "correct it; `ringlink doctor` shows where it comes from")
 end
 
 --- A client of the settings.
@@ -73,6 +74,7 @@ function M.open(context, more)
   end)
   if not good then return M.mistake(client) end
   context.client = client
+  waiting.watch(client, context.out)
   return client
 end
 

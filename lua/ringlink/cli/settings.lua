@@ -81,10 +81,15 @@ local function from_config(setting, found, path)
   return entry and { values = entry.values, source = ("%s, line %d"):format(path, entry.line) }
 end
 
+local function without_value(setting, read)
+  if read.is_unread then return "config file not read" end         -- it may be set there
+  return setting.default ~= nil and "default" or "not set"
+end
+
 local function resolve(setting, read)
   local given = from_flag(setting, read.args) or from_environment(setting)
     or from_config(setting, read.found, read.path)
-  if not given then return nil, setting.default ~= nil and "default" or "not set" end
+  if not given then return nil, without_value(setting, read) end
   local converted = {}
   for i, text in ipairs(given.values) do
     local value, err = convert(setting, text, given.source)
@@ -96,19 +101,20 @@ end
 
 ---@class ringlink.cli.Settings
 ---@field values table<string, any>      what was set, by the options' names
----@field sources table<string, string>  where each comes from, also "default" and "not set"
----@field path string?                   the config file that was read
+---@field sources table<string, string>  where each comes from, also "default", "not set", "config file not read"
+---@field path string?                   the config file
+---@field is_unread boolean              it could not be read: nobody knows what it sets
 ---@field problems ringlink.Error[]      what is wrong with them
 
 --- Reads all settings. What is wrong does not keep the others from being read.
 ---@param args table the flags, by the settings' names, and `config`
 ---@return ringlink.cli.Settings
 function M.read(args)
-  local read = { args = args, found = {}, path = config.path(args.config), values = {}, sources = {},
-    problems = {} }
+  local read = { args = args, found = {}, path = config.path(args.config), is_unread = false, values = {},
+    sources = {}, problems = {} }
   if read.path then
     local found, err = config.read(read.path)
-    read.found = found or {}
+    read.found, read.is_unread = found or {}, found == nil
     read.problems[1] = err
   end
   for _, setting in ipairs(M.list) do
@@ -119,11 +125,12 @@ function M.read(args)
   return read
 end
 
---- What lacks of the settings that a client needs.
+--- What lacks of the settings that a client needs; nothing is known to lack while the config file is not read.
 ---@param settings ringlink.cli.Settings
 ---@return { name: string, ways: string }[] lacking and how each can be set
 function M.lacking(settings)
   local lacking = {}
+  if settings.is_unread then return lacking end
   local keeps = settings.values.store ~= nil and settings.values.store ~= "memory"
   for _, setting in ipairs(M.list) do
     local is_needed = setting.required or (setting.name == "store_key" and keeps)

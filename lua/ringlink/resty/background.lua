@@ -7,6 +7,7 @@
 
 local errors = require "ringlink.errors"
 local figures = require "ringlink.resty.figures"
+local flight = require "ringlink.flight"
 
 local M = {}
 
@@ -83,7 +84,7 @@ end
 function Background:leave()
   local client = self.app.client
   pcall(figures.collect, self.app, self.worker)
-  if self.leads then pcall(client.store.release, client.store, lease_key(self), client:owner()) end
+  if self.leads then flight.give_lease_back(client, lease_key(self)) end
   self.leads = false
 end
 

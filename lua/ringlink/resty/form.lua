@@ -3,29 +3,16 @@
 -- Pure, and raises for nothing that comes from the wire. A field or cookie that came twice is no
 -- field: of two readers of one request each could take another one.
 
+local url = require "ringlink.url"
+
 local M = {}
 
 local FIELDS_MAX = 32
 local PATH_BYTES_MAX = 2048
 
-local function from_hex(digits)
-  return string.char(tonumber(digits, 16))
-end
-
---- Undoes percent-encoding.
----@param text string
----@return string
-function M.decode(text)
-  return (text:gsub("%%(%x%x)", from_hex))
-end
-
 local function keep(fields, seen, name, value)
   fields[name] = not seen[name] and value or nil
   seen[name] = true
-end
-
-local function field_text(text)
-  return M.decode((text:gsub("+", " ")))
 end
 
 --- Reads application/x-www-form-urlencoded, at most 32 fields of it.
@@ -37,7 +24,7 @@ function M.read(encoded)
     count = count + 1
     if count > FIELDS_MAX then return {} end
     local name, value = pair:match("^([^=]*)=?(.*)$")
-    keep(fields, seen, field_text(name), field_text(value))
+    keep(fields, seen, url.decode_field(name), url.decode_field(value))
   end
   return fields
 end

@@ -22,6 +22,7 @@ local groups = require "ringlink.runtime.group"
 local origin = require "ringlink.runtime.origin"
 local queues = require "ringlink.runtime.queue"
 local timers_of = require "ringlink.runtime.timers"
+local trace = require "ringlink.trace"
 
 local unpack = table.unpack or unpack
 
@@ -80,10 +81,10 @@ local function release()
   if held == 0 then core.release_signals() end
 end
 
-local function trace(cause)
+local function traced(cause)
   if type(cause) ~= "string" then return cause end
   local task = tasks[coroutine.running()]
-  local text = debug.traceback(cause, 2)
+  local text = trace.outside(cause, 2)
   if not (task and task.origin) then return text end
   return text .. "\n" .. origin.describe(task.origin)
 end
@@ -140,7 +141,7 @@ local function start(task, fn, ...)
   local args = { n = select("#", ...), ... }
   task.done, task.critical, task.waiters = false, task.critical or false, {}
   task.co = coroutine.create(function()
-    return xpcall(function() return fn(unpack(args, 1, args.n)) end, trace)
+    return xpcall(function() return fn(unpack(args, 1, args.n)) end, traced)
   end)
   tasks[task.co] = task
   live = live + 1

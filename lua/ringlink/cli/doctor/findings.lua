@@ -46,14 +46,34 @@ end
 local CURES = {}
 for _, entry in ipairs(errors.list) do CURES[entry.code] = entry.cure end
 
---- It is wrong as an error object says.
----@param check string
----@param err ringlink.Error
-function Findings:add_error(check, err)
+-- A message ends with what to do, after a colon.
+local function without_cure(err)
   local cure = CURES[err.code]
   local says = err.message
   if says:sub(-#cure - 2) == ": " .. cure then says = says:sub(1, -#cure - 3) end
-  self:fail(check, ("%s: %s"):format(err.code, says), cure, exit.of(err))
+  return ("%s: %s"):format(err.code, says), cure
+end
+
+-- That of a setting is of its own and says it all, as it does where a command ends with it.
+local function of_setting(err)
+  return err.message:match("^(.*): (.-)$")
+end
+
+local function is_told(self, says)
+  for _, one in ipairs(self.list) do
+    if one.says == says then return true end
+  end
+  return false
+end
+
+--- It is wrong as an error object says. A mistake in a setting, over which a client stumbles again, is told once.
+---@param check string
+---@param err ringlink.Error
+function Findings:add_error(check, err)
+  local is_setting = err.stage == "settings"
+  local says, cure = (is_setting and of_setting or without_cure)(err)
+  if is_setting and is_told(self, says) then return end
+  self:fail(check, says, cure, exit.of(err))
 end
 
 return M

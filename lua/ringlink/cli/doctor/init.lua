@@ -1,7 +1,8 @@
 --- `ringlink doctor`: every setting and where it comes from, everything that can be checked, and what to do
 --- about what is wrong.
 --
--- Invariants: no secret is shown, only whether it is set; nothing is made or changed that was not there.
+-- Invariants: no secret is shown, only whether it is set; nothing is made or changed that was not there; what only
+-- follows from a config file that cannot be read is not told beside it.
 
 local exit = require "ringlink.cli.exit"
 local config = require "ringlink.cli.config"
@@ -15,9 +16,11 @@ local M = {}
 -- One connection, one answer: what is slow or broken is to be told, not waited for.
 local QUICK = { max_attempts = 1, timeout_ms = 10000, deadline_ms = 15000 }
 
--- Where a secret is may be shown.
-local function shown(setting, value)
-  if value == nil then value = setting.default end
+-- Where a secret is may be shown. A default holds where nothing else is set; while the config file is not read,
+-- nobody knows that.
+local function shown(setting, read)
+  local value = read.values[setting.name]
+  if value == nil and not read.is_unread then value = setting.default end
   if value == nil then return nil end
   local parts = {}
   for i, one in ipairs(type(value) == "table" and value or { tostring(value) }) do
@@ -29,7 +32,7 @@ end
 local function list_settings(read)
   local list = {}
   for i, setting in ipairs(settings.list) do
-    list[i] = { name = setting.name, value = shown(setting, read.values[setting.name]),
+    list[i] = { name = setting.name, value = shown(setting, read),
       source = read.sources[setting.name] }
   end
   return list
@@ -72,8 +75,8 @@ end
 function M.doctor(context)
   local read = settings.read(context.args.settings)
   local found = findings.new()
-  require("ringlink.cli.doctor.installation").check(found)
   check_settings(found, read)
+  require("ringlink.cli.doctor.installation").check(found)
   require("ringlink.cli.doctor.credentials").check(found, read)
   check_with_client(found, context, read)
   local list, out = list_settings(read), context.out

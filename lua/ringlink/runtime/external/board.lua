@@ -18,6 +18,7 @@ local core = require "ringlink.core"
 local errors = require "ringlink.errors"
 local queues = require "ringlink.runtime.queue"
 local timers_of = require "ringlink.runtime.timers"
+local trace = require "ringlink.trace"
 local visit = require "ringlink.runtime.external.visit"
 
 local M = {}
@@ -120,8 +121,8 @@ end
 
 -- Steps of tasks --------------------------------------------------------------------------------
 
-local function trace(cause)
-  if type(cause) == "string" then return debug.traceback(cause, 2) end
+local function traced(cause)
+  if type(cause) == "string" then return (trace.outside(cause, 2)) end
   return cause
 end
 
@@ -177,7 +178,7 @@ function Board:spawn(fn, ...)
   local args = { n = select("#", ...), ... }
   local task = { board = self, done = false, waiters = {} }
   task.co = coroutine.create(function()
-    conclude(self, task, xpcall(function() return fn((table.unpack or unpack)(args, 1, args.n)) end, trace))
+    conclude(self, task, xpcall(function() return fn((table.unpack or unpack)(args, 1, args.n)) end, traced))
   end)
   tasks[task.co] = task
   self.ready:push(task)

@@ -8,6 +8,7 @@
 
 local errors = require "ringlink.errors"
 local semaphore = require "ngx.semaphore"
+local trace = require "ringlink.trace"
 
 local M = {}
 
@@ -44,8 +45,8 @@ function M.task(fn, ...)
   return { fn = fn, args = { n = select("#", ...), ... }, done = false, waiters = {} }
 end
 
-local function trace(cause)
-  if type(cause) == "string" then return debug.traceback(cause, 2) end
+local function traced(cause)
+  if type(cause) == "string" then return (trace.outside(cause, 2)) end
   return cause
 end
 
@@ -67,7 +68,7 @@ end
 
 local function perform(self, task)
   task.thread = coroutine.running()
-  conclude(task, xpcall(task.fn, trace, unpack(task.args, 1, task.args.n)))
+  conclude(task, xpcall(task.fn, traced, unpack(task.args, 1, task.args.n)))
   self.live = self.live - 1
 end
 

@@ -3,17 +3,14 @@
 -- Pure. Times are epoch milliseconds and come in as arguments. Never raises on wire input.
 
 local core = require "ringlink.core"
+local url = require "ringlink.url"
 
 local text = {}
 
 local FINGERPRINT_DIGITS = 12
 
----@param encoded string
----@return string
-function text.percent_decode(encoded)
-  return (encoded:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-end
-
+-- Not the client's `url.encode`: each side's encoder is tried by what the other one reads, and a mistake in one that
+-- both had would show nowhere.
 ---@param raw string
 ---@return string encoded everything but RFC 3986's unreserved characters is escaped
 function text.percent_encode(raw)
@@ -28,9 +25,9 @@ function text.form(encoded)
   local fields, repeated = {}, nil
   for pair in (encoded or ""):gmatch("[^&]+") do
     local name, value = pair:match("^([^=]*)=?(.*)$")
-    name = text.percent_decode((name:gsub("+", " ")))
+    name = url.decode_field(name)
     if fields[name] ~= nil then repeated = name end
-    fields[name] = fields[name] or text.percent_decode((value:gsub("+", " ")))
+    fields[name] = fields[name] or url.decode_field(value)
   end
   return fields, repeated
 end
@@ -56,16 +53,16 @@ end
 function text.target(target)
   local path, query = target:match("^([^?]*)%??(.*)$")
   local segments = {}
-  for segment in path:gmatch("/([^/]*)") do segments[#segments + 1] = text.percent_decode(segment) end
+  for segment in path:gmatch("/([^/]*)") do segments[#segments + 1] = url.decode(segment) end
   return path, segments, query
 end
 
 --- Appends query fields to a URL that may have a query already.
----@param url string
+---@param address string
 ---@param fields table
 ---@return string
-function text.with_query(url, fields)
-  return url .. (url:find("?", 1, true) and "&" or "?") .. text.to_form(fields)
+function text.with_query(address, fields)
+  return address .. (address:find("?", 1, true) and "&" or "?") .. text.to_form(fields)
 end
 
 ---@param header string|nil a Content-Type header
