@@ -7,8 +7,8 @@ local shell = require("support.shell")
 local transfers = require("support.transfers")
 local web_server = require("support.web_server")
 
-local HOST_COUNT, STREAM_COUNT = transfers.HOST_COUNT, transfers.STREAM_COUNT
-local call, open, results = transfers.call, transfers.open, transfers.results
+local STREAM_COUNT = transfers.STREAM_COUNT
+local call, drive, open, results = transfers.call, transfers.drive, transfers.open, transfers.results
 
 local BLOCK = [[
 server {
@@ -17,24 +17,35 @@ server {
   ssl_certificate_key %s;
   keepalive_timeout 60;
   %s
-  location / { return 200 "$request_method $ssl_client_s_dn"; }
+  location / { proxy_pass http://127.0.0.1:%d; proxy_set_header X-Client $ssl_client_s_dn; }
+  location /hold { proxy_pass http://127.0.0.1:%d; }
   location /drop { return 444; }
 }
 ]]
 
+-- Whoever answers by `return` does so before the body has come, and then resets the stream.
+local ANSWERS = [[
+server {
+  listen 127.0.0.1:%d;
+  location / { return 200 "$request_method $http_x_client"; }
+}
+]]
+
 describe("transport over TLS #network", function()
-  local directory, ca, client, nginx
+  local directory, ca, client, nginx, silent
   local urls = {}
   local blocks = {}
+  local answering_port = raw_server.free_port()
 
   local function add(name, pair, listen, more)
     local port = raw_server.free_port()
     urls[name] = "https://127.0.0.1:" .. port
-    blocks[#blocks + 1] = BLOCK:format(port, listen, pair.cert, pair.key, more)
+    blocks[#blocks + 1] = BLOCK:format(port, listen, pair.cert, pair.key, more, answering_port, silent.port)
   end
 
   setup(function()
     directory = shell.make_directory()
+    silent = raw_server.start(function(connection) connection:wait_closed() end)
     ca = certificates.new(directory, "ca")
     client = ca:sign("client", "DNS:client")
     local good = ca:sign("good", "IP:127.0.0.1,DNS:localhost")
@@ -45,11 +56,12 @@ describe("transport over TLS #network", function()
     add("name", ca:sign("name", "DNS:other.example"), "", "")
     add("expired", ca:sign("expired", "IP:127.0.0.1", -1), "", "")
     add("stranger", certificates.new(directory, "stranger"):sign("strange", "IP:127.0.0.1"), "", "")
-    nginx = web_server.start(directory, table.concat(blocks))
+    nginx = web_server.start(directory, table.concat(blocks) .. ANSWERS:format(answering_port))
   end)
 
   teardown(function()
     if nginx then nginx:stop() end
+    if silent then silent:stop() end
     shell.remove_directory(directory)
   end)
 
@@ -70,26 +82,38 @@ describe("transport over TLS #network", function()
     assert.equal("1.1", get("h2", { ca_file = ca.file, http_version = "1.1" }).http)
   end)
 
-  local function post_at_once(count)
+  it("shares one HTTP/2 connection, even before it is made", function()
     local t, tickets = open({ ca_file = ca.file }), {}
-    for i = 1, count do
+    for i = 1, STREAM_COUNT do
       tickets[i] = t:start({ method = "POST", url = urls.h2 .. "/" .. i, body = ("x"):rep(i) })
     end
     for _, result in pairs(results(t, nil, tickets)) do
       assert.equal("POST ", result.body)
       assert.equal("2", result.http)
     end
-    return t:stats()
-  end
-
-  it("shares one HTTP/2 connection, even before it is made", function()
-    assert.same({ started = STREAM_COUNT, reused = STREAM_COUNT - 1, connections = 1, in_flight = 0 },
-      post_at_once(STREAM_COUNT))
+    assert.same({ started = STREAM_COUNT, reused = STREAM_COUNT - 1, connections = 1, in_flight = 0 }, t:stats())
   end)
 
-  it("spreads what one HTTP/2 connection should not carry alone over few", function()
-    local connections = post_at_once(2 * STREAM_COUNT).connections
-    assert.is_true(connections > 1 and connections <= HOST_COUNT, connections)
+  -- How many requests for a path each connection carried, as nginx tells once they have ended.
+  local function carried(path)
+    local counts, total = {}, 0
+    for connection in nginx:journal():gmatch("%d+ (%d+) GET " .. path .. " ") do
+      counts[connection], total = (counts[connection] or 0) + 1, total + 1
+    end
+    return counts, total
+  end
+
+  it("makes another HTTP/2 connection when one carries as much as it should", function()
+    local t, count = open({ ca_file = ca.file }), 2 * STREAM_COUNT
+    for _ = 1, count do t:start({ method = "GET", url = urls.h2 .. "/hold" }) end
+    drive(t, silent, function() return silent.connections == count end)
+    t:close()
+    local counts, total
+    repeat
+      silent:step()
+      counts, total = carried("/hold")
+    until total == count
+    for _, carries in pairs(counts) do assert.is_true(carries <= STREAM_COUNT, carries) end
   end)
 
   it("keeps HTTP/1.1 connections", function()
