@@ -130,6 +130,15 @@ describe("the Token Exchange URL", function()
     for _, key in ipairs(app.board:keys("refused")) do assert.falsy(key:find("junk", 1, true)) end
   end)
 
+  it("takes a code to Ring again once client_secret is put right, and says meanwhile what is wrong", function()
+    ring.on.token = function() return { status = 401, json = { error = "invalid_client" } } end
+    assert.equal(503, post("code=abc", { options = { ack = "after" } }).status)
+    assert.same({}, app.board:keys("refused"))
+    assert.equal("exchange_refused", require("ringlink.resty.failures").list(app.board, app.name)[1].code)
+    ring.on.token = nil
+    assert.equal(200, post("code=abc", { options = { ack = "after" } }).status)
+  end)
+
   it("does not touch the store for a refused code, until it has forgotten it", function()
     refuse_codes()
     post("code=junk")

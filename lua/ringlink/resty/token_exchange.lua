@@ -90,16 +90,23 @@ end
 
 -- The exchange itself -------------------------------------------------------------------------
 
+-- Ring's last word on a code; a wrong client_secret is none: put right in time, the same code works.
+local function is_refused(err)
+  return err.code == "exchange_refused" and not err.retryable
+end
+
+local function is_over(err)
+  return is_refused(err) or err.code == "exchange_outcome_unknown"
+end
+
 local function settle(app, tag, done, err)
   if done then
     app.tally:add("exchanges|exchanged")
     return done
   end
   app.tally:add("exchanges|" .. err.code)
-  if err.code == "exchange_refused" then app.board:put(refused_key(app, tag), 1, REFUSED_TTL_S) end
-  if err.code ~= "exchange_refused" and err.code ~= "exchange_outcome_unknown" then  -- those told `failed`
-    apps.note_failure(app, "exchange", err)
-  end
+  if is_refused(err) then app.board:put(refused_key(app, tag), 1, REFUSED_TTL_S) end
+  if not is_over(err) then apps.note_failure(app, "exchange", err) end       -- what is over told `failed`
   return nil, err
 end
 
@@ -119,7 +126,7 @@ function M.finish(app_name, key, tag)
 end
 
 local function status_of(err)
-  if err.code == "exchange_refused" or err.code == "exchange_outcome_unknown" then return 400 end
+  if is_over(err) then return 400 end
   return err.retryable and 503 or 502
 end
 
