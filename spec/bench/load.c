@@ -208,13 +208,19 @@ static void notice_all(void) {
     answered_count = plan_count;
 }
 
+static long number_of(const char *text, long least, long most) {
+    char *end;
+    const long number = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || number < least || number > most) die("no such number", text);
+    return number;
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) die("usage", "load PORT CONNECTIONS PRIORITY <plan");
-    connection_count = strtoul(argv[2], NULL, 10);
-    if (connection_count > CONNECTION_COUNT_MAX) die("connections", argv[2]);
+    connection_count = (size_t)number_of(argv[2], 0, CONNECTION_COUNT_MAX);
     read_plan();
-    open_connections((uint16_t)strtoul(argv[1], NULL, 10));
-    be_punctual((int)strtol(argv[3], NULL, 10));
+    open_connections((uint16_t)number_of(argv[1], 0, UINT16_MAX));
+    be_punctual((int)number_of(argv[3], PRIO_MIN, PRIO_MAX));
     begun_us = now_us();
     if (connection_count == 0) notice_all();
     while (answered_count < plan_count)
