@@ -296,7 +296,7 @@ test-valgrind: $(call module,5.4)
 	@$(SUITE) valgrind "specs without network, Lua 5.4, under valgrind" \
 	  $(call lua,5.4,$(LUA),$(VALGRIND)) $(BUSTED) --exclude-tags=tidy,network,leaky \
 	  $(addprefix --exclude-pattern=,resty_ cli_ testing_ auto_runtime transport_stream unreadable \
-  work_refresh yielding_store owed overdue taken_over early_ trace) spec
+	  work_refresh yielding_store owed overdue taken_over early_ trace) spec
 
 # A new binary's environment is empty (USR2), and the sanitizer is in that.
 test-nginx-asan: $(call module,5.4) $(call module,asan/luajit)

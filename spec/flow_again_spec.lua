@@ -3,19 +3,14 @@
 
 local flow_stage = require "support.flow_stage"
 local ringlink = require "ringlink"
-local world = require "support.world"
 
 local w
 
 describe("a fresh nonce of the same user #network", function()
   local client, clock, s
 
-  setup(function() w = world.start() end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    client, clock = w:quick_client()
-    s = flow_stage.new(w, client)
+  flow_stage.with_ring(function(...)
+    w, client, clock, s = ...
     client:on("configure", s:noting("(configure)"))
   end)
 

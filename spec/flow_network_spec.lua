@@ -5,7 +5,6 @@ local answers = require "support.answers"
 local flow_stage = require "support.flow_stage"
 local readme = require "support.readme"
 local ringlink = require "ringlink"
-local world = require "support.world"
 
 local unpack = table.unpack or unpack
 local kind_of = rawget(math, "type") or type
@@ -15,13 +14,7 @@ local w
 describe("a link with a flow #network", function()
   local client, clock, s
 
-  setup(function() w = world.start() end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    client, clock = w:quick_client()
-    s = flow_stage.new(w, client)
-  end)
+  flow_stage.with_ring(function(...) w, client, clock, s = ... end)
 
   local function note_hooks()
     for _, name in ipairs { "matched", "before_confirm", "awaiting", "configure", "before_complete", "completed" } do

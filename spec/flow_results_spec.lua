@@ -5,7 +5,6 @@ local answers = require "support.answers"
 local cjson = require "cjson"
 local flow_stage = require "support.flow_stage"
 local ringlink = require "ringlink"
-local world = require "support.world"
 
 local kind_of = rawget(math, "type") or type
 
@@ -14,13 +13,7 @@ local w
 describe("the result that complete tells of a step #network", function()
   local client, clock, s
 
-  setup(function() w = world.start() end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    client, clock = w:quick_client()
-    s = flow_stage.new(w, client)
-  end)
+  flow_stage.with_ring(function(...) w, client, clock, s = ... end)
 
   --- A link that stands at `provision`, and the steps behind it note what they read.
   local function standing(seen)

@@ -3,20 +3,13 @@
 
 local flow_stage = require "support.flow_stage"
 local ringlink = require "ringlink"
-local world = require "support.world"
 
 local w
 
 describe("a link half way through a flow #network", function()
   local client, clock, s
 
-  setup(function() w = world.start() end)
-  teardown(function() w:stop() end)
-  before_each(function()
-    w:reset()
-    client, clock = w:quick_client()
-    s = flow_stage.new(w, client)
-  end)
+  flow_stage.with_ring(function(...) w, client, clock, s = ... end)
 
   --- The same store in another process, with another version of the flow.
   local function next_version(describe_flow)

@@ -4,8 +4,11 @@
 --   s.shop:after("confirm", "provision", s:noting("provision", "its value"))
 --   local one = s:begin()                    -- {account, install, q}: q is what client:link takes
 --   s.ran                                    -- the names of the steps that ran
+--   flow_stage.with_ring(function(...) w, client, clock, s = ... end)     -- inside describe: hooks of busted are set
 
+local busted = require "busted"
 local ringlink = require "ringlink"
+local world = require "support.world"
 
 local unpack = table.unpack or unpack
 
@@ -17,6 +20,20 @@ local M = {}
 --- A stage for a client of a support.world.
 function M.new(w, client)
   return setmetatable({ w = w, client = client, ran = {}, shop = ringlink.flow { name = "shop" } }, Stage)
+end
+
+--- A Ring that lives as long as the `describe` around, and for each test a client and its stage: all are handed to
+--- `begin` before the test.
+---@param begin fun(w: table, client: ringlink.Client, clock: table, s: table) w: a support.world
+function M.with_ring(begin)
+  local w
+  busted.setup(function() w = world.start() end)
+  busted.teardown(function() w:stop() end)
+  busted.before_each(function()
+    w:reset()
+    local client, clock = w:quick_client()
+    begin(w, client, clock, M.new(w, client))
+  end)
 end
 
 --- A step that notes that it ran and answers.
